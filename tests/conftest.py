@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
-LAB: Final = ("argo", "cluster", "harvester", "standins", "lab")
-"""Folders of tests that wait for pods: `eventually` finds a hang there, long before this limit."""
+LAB: Final = ("argo", "cluster", "harvester", "standins", "lab", "tenant")
+"""Folders of tests that wait for pods or a controller: `eventually` finds a hang long before this limit."""
 LAB_SECONDS: Final = 3600
 FUZZ_SECONDS: Final = float(os.environ.get("VMFERRY_FUZZ_SECONDS", "0"))
 

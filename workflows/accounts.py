@@ -51,10 +51,11 @@ def limits_key(source: SourcePlan, credentials: Mapping[str, str]) -> str:
 def _account(source: SourcePlan, credentials: Mapping[str, str]) -> tuple[str, ...]:
     """Who logs in, without passwords, which change. Names of accounts ignore case at vSphere and Keystone."""
     keys = spec_of(source.kind).ACCOUNT_KEYS
-    return tuple(f"{key}={_text(credentials[key])}" for key in keys if credentials.get(key))
+    return tuple(f"{key}={account_text(credentials[key])}" for key in keys if credentials.get(key))
 
 
-def _text(value: str) -> str:
+def account_text(value: str) -> str:
+    """The text of a base64 value that names an account; equal for all spellings that mean the same."""
     try:
         return base64.b64decode(value).decode(errors="replace").strip().casefold()
     except ValueError:

@@ -6,8 +6,9 @@ An import is not kept for days because its source does not answer. Its request s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Final
 
 import structlog
@@ -28,7 +29,10 @@ from steps.runtime.cluster import Cluster
 log = structlog.get_logger()
 
 MOST_STARTS: Final = 5
-"""Cleanups that one pass starts: a source that answers again is not asked by hundreds of pods at once."""
+"""Cleanups that one pass starts: a source that answers again is not asked by hundreds of pods at once.
+
+Namespaces take turns: hundreds of deleted imports of one namespace do not delay those of another one.
+"""
 
 
 def clean_up(
@@ -45,8 +49,9 @@ def clean_up(
         StepError: where the API refuses or does not answer.
     """
     remaining = starts = 0
-    for outline in cluster.outlines(CONFIG_MAP, options.namespace, names.LABEL_LEFTOVERS):
-        own_labels = outline["metadata"].get("labels") or {}
+    found = cluster.outlines(CONFIG_MAP, options.namespace, names.LABEL_LEFTOVERS)
+    for outline in _in_turns(found):
+        own_labels = _labels_of(outline)
         if not (labels or {}).items() <= own_labels.items() or import_exists(cluster, own_labels):
             continue
         actions = _continue(
@@ -55,6 +60,19 @@ def clean_up(
         starts += any(isinstance(action, RunCleanup) for action in actions)
         remaining += not any(isinstance(action, DeleteRuns) for action in actions)
     return remaining
+
+
+def _in_turns(found: Iterable[Object]) -> Iterator[Object]:
+    """One of each namespace, then the next one of each."""
+    by_namespace: dict[str, list[Object]] = {}
+    for one in found:
+        by_namespace.setdefault(str(_labels_of(one).get(names.LABEL_NAMESPACE, "")), []).append(one)
+    for turn in zip_longest(*by_namespace.values()):
+        yield from (one for one in turn if one is not None)
+
+
+def _labels_of(outline: Object) -> Mapping[str, str]:
+    return outline["metadata"].get("labels") or {}
 
 
 def _continue(

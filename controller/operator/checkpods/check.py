@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from steps.model.kinds import IMPORT, SOURCES, Kind
 from steps.model.sources import SourceKind
-from workflows.accounts import place
+from workflows.accounts import account_text, place
 
 VERIFY: Final = "steps.verify"
 DRY_RUN: Final = "steps.dryrun"
@@ -97,10 +97,11 @@ class Ended:
 def account_of(address: str, credentials: Mapping[str, str]) -> str:
     """A digest of an endpoint and the name of an account there; empty without credentials.
 
-    All spellings of an endpoint are one. The digest contains no secret, so it may stand on a pod.
+    All spellings of an endpoint, and of a name, are one. The digest contains no secret, so it may stand on a
+    pod.
     """
     if not credentials:
         return ""
-    identity = {key: credentials[key] for key in IDENTITY_KEYS if key in credentials}
+    identity = {key: account_text(credentials[key]) for key in IDENTITY_KEYS if key in credentials}
     text = json.dumps([place(address), identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -18,6 +18,7 @@ from controller.operator.decide.actions import (
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from steps.model.kinds import GROUP, Object
+from steps.model.naming import shown
 from steps.model.plan import Gate, OnFailure
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.annotations import APPROVE
@@ -116,9 +117,8 @@ def _approve(facts: Facts, seen: Observed) -> Iterator[Action]:
     unknown = [word for word in words if word not in list(Gate)]
     if unknown or not words:
         known = ", ".join(Gate)
-        yield EmitEvent(
-            "ApprovalUnknown", f"annotation {APPROVE}: {value!r} is not a gate; write {known}", warning=True
-        )
+        message = f"annotation {APPROVE}: {shown(value)} is not a gate; write {known}"
+        yield EmitEvent("ApprovalUnknown", message, warning=True)
         yield RemoveAnnotation(APPROVE)
         return
     for gate in Gate:

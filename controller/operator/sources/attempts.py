@@ -26,6 +26,11 @@ WAITING: Final = (
     "vmferry does not use these credentials again until the source or its Secret changes, so that the "
     f"account is not locked. To try now, annotate the source with {RETRY}=true"
 )
+NEAR_LOCK: Final = (
+    "the source has refused this account several times in the last minutes. vmferry waits, so that the "
+    "account is not locked, and then checks again by itself"
+)
+"""Why a check is postponed. It does not say whose passwords were refused."""
 
 
 def pause(failures: int) -> float:

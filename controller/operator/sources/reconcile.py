@@ -18,7 +18,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from controller.operator.checkpods.check import Ended, Owner
+from controller.operator.checkpods.check import Ended, Owner, Problem, account_of
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.counters import Counters
 from controller.operator.events import emit
@@ -130,7 +130,9 @@ class SourceReconciler:
                 base64.b64decode(value, validate=True)
         except binascii.Error:
             return secret, _refused("SecretInvalid", "the Secret's data is not base64")
-        account = place(source.spec.address), credentials_digest(secret.data)
+        address = source.spec.address
+        name = account_of(address, secret.data)
+        account = Account(place(address), credentials_digest(secret.data), name)
         return secret, _Attempt(source, secret.data, account, _version(raw, secret.version))
 
     def _with_record(self, key: SourceKey, raw: Object) -> SourceStatus:
@@ -173,6 +175,10 @@ class SourceReconciler:
             refused = f"the source has refused these credentials; {attempts.WAITING}"
             verdict = _refused(attempts.REFUSED, refused)
             return self._write(key, raw, before, verdict, Ended("", attempt.version))
+        if self._would_lock(key, before, attempt) and not self._checks.is_running(owner):
+            self._settle(key)
+            later = Ended("", attempt.version, message=attempts.NEAR_LOCK, problem=Problem.NOT_STARTED)
+            return self._write(key, raw, before, check.verdict_of(later), later)
         has_failed = before.verification.failures > 0
         wanted = check.check_of(
             owner, attempt.source, attempt.credentials, attempt.version, seconds, has_failed=has_failed
@@ -192,6 +198,14 @@ class SourceReconciler:
         self._note(key, ended, attempt)
         self._checks.close(owner, failed=not verdict.ready if verdict.is_about_the_source else None)
         return again if ended.version == attempt.version else 0.0
+
+    def _would_lock(self, key: SourceKey, before: SourceStatus, attempt: _Attempt) -> bool:
+        """Whether a wrong password could lock the account now. Accepted credentials are no guesses."""
+        generation, credentials = _parse_version(attempt.version)
+        is_same = (before.observed_generation, before.verification.credentials) == (generation, credentials)
+        if before.status == READY and is_same and not before.verification.failures:
+            return False
+        return self._accounts.is_near_lock(attempt.account, key.namespace, self._clock())
 
     def _settle(self, key: SourceKey) -> None:
         """Close a check that is not wanted any more, when it has ended: its log-in may have been refused."""
@@ -213,7 +227,7 @@ class SourceReconciler:
         elif version != ended.version:
             return
         if account is not None:
-            self._accounts.note(account, check.verdict_of(ended))
+            self._accounts.note(account, check.verdict_of(ended), key.namespace, self._clock())
 
     def _write(
         self, key: SourceKey, raw: Object, before: SourceStatus, verdict: SourceVerdict, ended: Ended

@@ -14,6 +14,7 @@ import pytest
 from tests.real.argo import table
 from tests.real.argo.ground import OPTIONS, PREPARED, Ground, attached, has_argo, prepared, up
 from tests.real.argo.world import World, world
+from tests.real.tenant import table as attempts
 
 Make = Callable[..., World]
 
@@ -35,11 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Only the process that starts the xdist workers clears the table."""
     if not hasattr(config, "workerinput") and os.environ.get("VMFERRY_E2E"):
         table.forget()
+        attempts.forget("lab")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if os.environ.get("VMFERRY_E2E") and (text := table.written()):
         terminalreporter.write_sep("=", "the retry matrix")
+        terminalreporter.write(text)
+    if os.environ.get("VMFERRY_E2E") and (text := attempts.written()):
+        terminalreporter.write_sep("=", "what a tenant attempted")
         terminalreporter.write(text)
 
 

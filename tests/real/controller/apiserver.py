@@ -7,6 +7,7 @@ namespace has only a loopback device.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import secrets
@@ -27,6 +28,14 @@ ROOT: Final = Path(__file__).parents[3]
 PROGRAM: Final = Path(os.environ.get("LAB_KUBE", ROOT / ".cache" / "lab" / "bin" / "kube"))
 READY_SECONDS: Final = 180.0
 INSIDE: Final = "VMFERRY_TESTS_INSIDE"
+CLONE_NEWNET: Final = 0x40000000
+"""Linux include/uapi/linux/sched.h."""
+CONTROLLERS: Final = (
+    "clusterrole-aggregation-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+)
+"""Of Kubernetes' controller manager: they aggregate roles, collect garbage and delete namespaces."""
 
 
 def enter_network() -> None:
@@ -40,6 +49,25 @@ def enter_network() -> None:
             "unshare", ["unshare", *spaces, sys.executable, *sys.orig_argv[1:]], {**os.environ, INSIDE: "1"}
         )
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+@contextlib.contextmanager
+def own_network() -> Iterator[None]:
+    """A network namespace of its own for this thread, and for the threads and programs that it starts.
+
+    Raises:
+        OSError: without the right to make one.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        if libc.unshare(CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "cannot make a network namespace")
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        yield
+    finally:
+        libc.setns(before, CLONE_NEWNET)
+        os.close(before)
 
 
 @dataclass(frozen=True)
@@ -73,7 +101,7 @@ class ApiServer:
     def kubeconfig_of(self, namespace: str, account: str) -> Path:
         """A kubeconfig with the rights of a service account."""
         token = self.kubectl("create", "token", account, "-n", namespace, "--duration=24h").strip()
-        return _write_kubeconfig(self.folder / f"{account}.kubeconfig", token)
+        return _write_kubeconfig(self.folder / f"{namespace}-{account}.kubeconfig", token)
 
     def make_namespace(self, name: str, **labels: str) -> None:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
@@ -112,6 +140,20 @@ def running(folder: Path) -> Iterator[ApiServer]:
         )
         _wait(server)
         yield server
+
+
+@contextlib.contextmanager
+def managers(server: ApiServer) -> Iterator[None]:
+    """Kubernetes' own controllers (`CONTROLLERS`), while the body runs."""
+    arguments = [
+        f"--kubeconfig={server.kubeconfig}",
+        f"--controllers={','.join(CONTROLLERS)}",
+        f"--cert-dir={server.folder}/certificates",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+    ]
+    with _program(server.folder, "kube-controller-manager", *arguments):
+        yield
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ from tests.unit.steps.providers.ova.make import Wanted, descriptor
 
 RELEASE: Final = "vmferry"
 HELM: Final = os.environ.get("HELM") or str(ROOT / ".cache" / "bin" / "helm")
+POLICY: Final = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 RATIO: Final = 1.2
 MEMORY: Final = 160 << 20
 PATIENCE: Final = 1800.0
@@ -210,14 +211,15 @@ class CpuLimits:
                 group.rmdir()
 
 
-def install(server: ApiServer, cpu: float) -> Path:
-    """The chart without its pods; returns the options of the controller as a file."""
+def install(server: ApiServer, *values: str) -> Path:
+    """The chart without its pods; `values` are arguments of Helm.
+
+    Returns the options of the controller as a file.
+    """
     server.make_namespace(RELEASE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     server.kubectl("apply", "--server-side", "-f", str(ROOT / "tests/real/cluster/argo-kinds.yaml"))
     chart = [HELM, "template", "vmferry", str(ROOT / "charts/vmferry"), "--namespace", RELEASE]
-    # The sources of this program are at a loopback address.
-    chart += ["--kube-version", "1.34.0", "--set", "sourceNetwork.guard=false"]
-    chart += ["--set-string", f"checks.resources.limits.cpu={int(cpu * 1000)}m"]
+    chart += ["--kube-version", "1.34.0", "--api-versions", POLICY, *values]
     text = subprocess.run(chart, check=True, capture_output=True, text=True).stdout
     documents = [one for one in re.split(r"(?m)^---$", text) if re.search(r"(?m)^kind:", one)]
     crds = [one for one in documents if "kind: CustomResourceDefinition" in one]
@@ -331,7 +333,7 @@ def measure(folder: Path, silent: int, endless: int, honest: int, rounds: int, c
         apiserver.running(folder) as server,
         served() as url,
         kubelet(server) as node,
-        controller(server, install(server, cpu)) as process,
+        controller(server, install(server, *_values(cpu))) as process,
     ):
         cluster = server.connect()
         honest_round(cluster, server, url, "warm", honest)  # it also loads every module
@@ -348,6 +350,12 @@ def measure(folder: Path, silent: int, endless: int, honest: int, rounds: int, c
             "checks": len(node.started),
             "memory": peak(process),
         }
+
+
+def _values(cpu: float) -> list[str]:
+    """The values of this program, whose sources are at a loopback address."""
+    limit = f"checks.resources.limits.cpu={int(cpu * 1000)}m"
+    return ["--set", "sourceNetwork.guard=false", "--set-string", limit]
 
 
 def say(text: str) -> None:

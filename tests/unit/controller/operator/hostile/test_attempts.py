@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from controller.operator.sources.accounts import MOST_ACCOUNTS
+from controller.operator.routing import SourceKey
+from controller.operator.sources.accounts import MOST_ACCOUNTS, MOST_OF_ALL, MOST_OF_NAMESPACE, WINDOW
 from controller.operator.sources.attempts import LONGEST_PAUSE, MOST_REFUSALS
 from steps.model.kinds import SECRET
 from tests.unit.controller.operator.kubelet import check_pods
@@ -141,12 +142,69 @@ def test_passwords_that_change_all_the_time_use_no_memory() -> None:
     place = Place(DENIED)
     for number in range(MOST_ACCOUNTS + 50):
         place.world.set_password(f"wrong-{number}")
-        place.look()
+        place.look(WINDOW.total_seconds())
     assert len(place.attempts) == MOST_ACCOUNTS + 50
     assert len(place.reconciler._accounts._refusals) == MOST_ACCOUNTS
     place.look(key=place.another_source("copy"))
     place.look(key=place.another_source("copy-2"))
     assert len(place.attempts) == MOST_ACCOUNTS + 51, "the latest ones are known"
+
+
+def guesses(place: Place, count: int, *namespaces: str, user: str = "ferry") -> list[SourceKey]:
+    """Sources with one account and a new password each, in turn in these namespaces."""
+    keys = []
+    for number in range(count):
+        space, name = namespaces[number % len(namespaces)], f"guess-{number}"
+        values = {"username": user, "password": f"guess-{number}"}
+        data = {key: base64.b64encode(text.encode()).decode() for key, text in values.items()}
+        metadata = {"name": name, "namespace": space}
+        place.cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+        keys.append(place.another_source(name, namespace=space, credentials={"name": name}))
+    return keys
+
+
+@pytest.mark.parametrize("user", ["ferry", "FERRY", " ferry"])
+def test_new_passwords_all_the_time_do_not_lock_an_account(user: str) -> None:
+    """A tenant guesses, or wants to lock the account of somebody else."""
+    place = Place(DENIED)
+    keys = [KEY, *guesses(place, 12, "tenant", user=user)]
+    place.wait(WINDOW.total_seconds() - 1, *keys)
+    assert len(place.attempts) <= MOST_OF_ALL
+    place.wait(7200, *keys)
+    passwords = {password for _, password in place.attempts}
+    assert len(passwords) == 13, "each one is tried in its time"
+
+
+def test_guesses_in_one_namespace_do_not_delay_another_one() -> None:
+    place = Place(DENIED)
+    keys = guesses(place, 12, "tenant")
+    place.wait(60, *keys)
+    assert len(place.attempts) == MOST_OF_NAMESPACE
+    place.answer = READY
+    place.look()
+    assert place.status.status == "clusterReady"
+
+
+def test_guesses_in_many_namespaces_stop_before_the_lock() -> None:
+    place = Place(DENIED)
+    place.wait(WINDOW.total_seconds() - 1, *guesses(place, 12, "one", "two", "three", "four"))
+    assert len(place.attempts) == MOST_OF_ALL
+    source = place.cluster.peek(VMWARE, "guess-11", "four")
+    assert source is not None
+    assert source["status"]["conditions"][1]["reason"] == "CheckNotStarted"
+    assert "the account is not locked" in source["status"]["message"]
+
+
+def test_credentials_that_were_accepted_are_checked_meanwhile() -> None:
+    place = Place(READY)
+    place.look()
+    place.answer = DENIED
+    place.wait(60, *guesses(place, 12, "one", "two", "three"))
+    before = len(place.attempts)
+    place.answer = READY
+    place.look(place.options.recheck_seconds)
+    assert len(place.attempts) == before + 1
+    assert place.status.status == "clusterReady"
 
 
 @pytest.mark.parametrize(

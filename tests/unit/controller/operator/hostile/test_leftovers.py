@@ -400,20 +400,36 @@ def test_an_unreadable_request_is_deleted() -> None:
 
 def test_only_a_few_cleanups_start_at_once() -> None:
     """A source that answers again would be asked by all of them."""
+    world = many_deleted(12)
+    before = set(world.workflows())
+    assert orphans.clean_up(world.cluster, world.options, clock=lambda: world.now) == 13
+    assert len(set(world.workflows()) - before) == orphans.MOST_STARTS
+
+
+def test_many_deleted_imports_of_one_namespace_do_not_delay_those_of_another() -> None:
+    world = many_deleted(12)
+    last = world.cluster.all(CONFIG_MAP, "vmferry")[-1]
+    assert last["metadata"]["name"] != f"{run_name('web', UID, 1)}-request"
+    last["metadata"]["labels"][names.LABEL_NAMESPACE] = "another"
+    run = last["metadata"]["labels"][names.LABEL_RUN]
+    orphans.clean_up(world.cluster, world.options, clock=lambda: world.now)
+    assert [name for name in world.workflows() if argo_names.is_give_back(name, run)]
+
+
+def many_deleted(count: int) -> World:
+    """A deleted import whose source answers again, and copies of it."""
     world = away_at_deletion()
     released(world, NOT_ASKED)
     (request,) = requests(world)
     run = run_of(world)
-    for number in range(12):
+    for number in range(count):
         uid = f"{number}0000000-0000-4000-8000-000000000001"
         text = json.dumps(request).replace(run, run_name("web", uid, 1))
         copy = json.loads(text.replace(UID, uid))
         world.cluster.put(copy | {"metadata": copy["metadata"] | {"uid": f"request-{number}"}})
     world.set_source("clusterReady")
     world.now += HOUR
-    before = set(world.workflows())
-    assert orphans.clean_up(world.cluster, world.options, clock=lambda: world.now) == 13
-    assert len(set(world.workflows()) - before) == orphans.MOST_STARTS
+    return world
 
 
 # --- who sees it
