@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -57,11 +58,16 @@ def ground() -> Iterator[Ground]:
         yield made
 
 
+def namespace_of(test: str) -> str:
+    """A namespace for one test only: parameters of tests that run in parallel may differ at the end alone."""
+    words = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower())
+    return f"it-{words[:40].strip('-')}-{hashlib.sha256(test.encode()).hexdigest()[:6]}"
+
+
 @pytest.fixture
 def make(ground: Ground, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
     """Returns `make(vms)`, which makes the test's world."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    space = f"it-{name[:40].strip('-')}"
+    space = namespace_of(request.node.name)
     with ExitStack() as stack:
 
         def made(vms: list[Any], **inventory: Any) -> World:
