@@ -10,7 +10,8 @@ import pytest
 
 from steps.model.contract import Exit
 from steps.model.machine import Machine, Severity
-from steps.model.plan import DiskFormat
+from steps.model.mapping import topology
+from steps.model.plan import CpuTopology, DiskFormat
 from steps.providers import connect
 from steps.providers.ova import envelope, manifest, markup, units
 from steps.providers.ova.address import Address
@@ -230,6 +231,36 @@ def test_absurd_processors_and_memory_are_refused(
 ) -> None:
     error = refused(lambda: machine_of(tmp_path, raws, access, changed(old, new)))
     assert error.code is Exit.INVALID
+
+
+@pytest.mark.parametrize(
+    ("more", "cores", "threads"),
+    [
+        ("<vmw:CoresPerSocket>4</vmw:CoresPerSocket>", 4, 1),
+        ("<rasd:cpu_per_socket>3</rasd:cpu_per_socket>", 3, 1),
+        (
+            "<rasd:cpu_per_socket>2</rasd:cpu_per_socket><rasd:threads_per_cpu>8</rasd:threads_per_cpu>",
+            2,
+            8,
+        ),
+    ],
+)
+@pytest.mark.parametrize("policy", list(CpuTopology))
+def test_a_topology_that_does_not_fit_refuses_no_vm(
+    tmp_path: Path,
+    raws: list[Path],
+    access: MakeAccess,
+    more: str,
+    cores: int,
+    threads: int,
+    policy: CpuTopology,
+) -> None:
+    kind = "<rasd:ResourceType>3</rasd:ResourceType>"
+    machine = machine_of(tmp_path, raws, access, changed(kind, kind + more))
+    assert (machine.vcpus, machine.cores_per_socket, machine.threads_per_core) == (2, cores, threads)
+    given, concerns = topology(2, cores, threads, policy=policy)
+    assert given.sockets * given.cores * given.threads == 2
+    assert [concern.code for concern in concerns]
 
 
 def test_memory_without_a_unit_is_in_megabytes_if_small(
