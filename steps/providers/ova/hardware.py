@@ -106,7 +106,8 @@ class Cpu:
 def cpu(items: Sequence[Item], name: str) -> Cpu:
     """The processors; cores per socket are VMware's and oVirt's word.
 
-    A topology that does not fit their number is kept as it is written: `steps.model.mapping.topology` fits it.
+    A topology that does not fit their number is kept as it is written: `steps.model.mapping.topology` changes
+    it.
 
     Raises:
         StepError: INVALID, if the number is unreadable or impossible.

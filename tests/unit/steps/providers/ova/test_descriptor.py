@@ -141,7 +141,9 @@ def test_a_malformed_manifest_is_refused(refused: Refused, text: str) -> None:
         "https://alice:secret@host/m.ova",
         "https:///m.ova",
         "https://host:99999/m.ova",
-        "https://host/a b.ova",
+        "https://ho st/a.ova",
+        "https://host?a b",
+        "https://host/a\tb.ova",
         "https://host/a\r\nHost: other",
         "file://host/m.ova",
     ],
@@ -150,6 +152,12 @@ def test_an_invalid_url_is_refused(refused: Refused, text: str) -> None:
     error = refused(lambda: Address.parse(text))
     assert error.code is Exit.INVALID
     assert "secret@" not in str(error)
+
+
+def test_blanks_in_the_path_of_a_url_are_escaped() -> None:
+    assert Address.parse(" https://host/My Files/a b.ova?x=1 2 ").url == "https://host/My%20Files/a%20b.ova?x=1%202"
+    assert Address.parse("https://host/a%20b.ova").url == "https://host/a%20b.ova"
+    assert Address.parse("file:///My Files/a.ova").path == Path("/My Files/a.ova")
 
 
 def changed(old: str, new: str) -> Callable[[str], str]:

@@ -48,6 +48,21 @@ def test_redirects_are_followed_without_the_login(access: MakeAccess, body: byte
         assert {asked.login for asked in mirror.asked} == {None}
 
 
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/My Files/web.ova", "/My%20Files/web.ova"),
+        ("My Files/my web.ova?name=a b", "/My%20Files/my%20web.ova?name=a%20b"),
+        ("/M\u00f6bel/web.ova".encode().decode("latin-1"), "/M%C3%B6bel/web.ova"),
+    ],
+)
+def test_a_redirect_with_a_blank_or_an_umlaut_is_followed(
+    access: MakeAccess, body: bytes, location: str, asked: str
+) -> None:
+    with Site({"/latest": location, asked: Page(Behaviour(body))}) as site:
+        describe(access, site.base + "/latest")
+
+
 def elsewhere(site: Site, path: str) -> str:
     """The URL of a page under another name of the same server: another host, for who follows a redirect."""
     return site.base.replace("localhost", "127.0.0.1") + path
