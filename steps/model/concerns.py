@@ -12,6 +12,9 @@ from typing import Final
 
 from steps.model.machine import MOST_DEVICES, Concern, Machine, Severity
 
+CPU_ASSUMED: Final = "cpu-assumed"
+MEMORY_ASSUMED: Final = "memory-assumed"
+"""Codes of sizes that the source does not have; an import may set them."""
 MOST_CONCERNS: Final = 100
 LONGEST_TEXT: Final = 2000
 """Characters."""
@@ -111,8 +114,8 @@ def _shared_macs(machine: Machine) -> Iterator[Concern]:
             yield warn(
                 "mac-twice",
                 f"{', '.join(nics)} have the same MAC address {mac}",
-                "a switch confuses them, and a network with a MAC pool refuses the VM: give one of them another "
-                "address at the source, or map its network with mac: new",
+                "a switch confuses them, and a network with a MAC pool refuses the VM: give one of them "
+                "another address at the source, or map its network with mac: new",
             )
 
 

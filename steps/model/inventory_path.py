@@ -19,7 +19,7 @@ def is_full(path: str) -> bool:
 
 
 def of_import(kind: str, vm: str, folder: str | None) -> tuple[str, str | None]:
-    """Name and folder of the VM of an import; only vSphere has inventory paths. Raises ValueError as `split`."""
+    """Name and folder of the VM of an import; only vSphere has inventory paths. Raises as `split`."""
     return split(vm, folder) if kind.lower() == SourceKind.VMWARE.lower() else (vm, folder)
 
 

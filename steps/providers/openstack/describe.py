@@ -215,9 +215,9 @@ def nics(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Nic]:
 def ports_in_order(facts: ServerFacts) -> list[Any]:
     """The ports in the order in which Nova plugged them, as far as its API shows that.
 
-    `addresses` keeps the order of Nova's cache, but has no port without an address, and only groups of networks
-    (nova/api/openstack/compute/views/addresses.py). `os-interface` has all ports in the order of Neutron's
-    list, which is that of their ids unless the cloud sorts them otherwise
+    `addresses` keeps the order of Nova's cache, but has no port without an address, and groups the ports by
+    network (nova/api/openstack/compute/views/addresses.py). `os-interface` has all ports in the order of
+    Neutron's list, which is that of their ids unless the cloud sorts them otherwise
     (nova/api/openstack/compute/attach_interfaces.py). The age of the ports fills the gaps: Nova creates them
     one after the other.
     """

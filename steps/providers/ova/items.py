@@ -32,10 +32,22 @@ class ResourceType(enum.IntEnum):
     CD = 15
     DVD = 16
     DISK = 17
+    STORAGE_EXTENT = 19
     STORAGE = 20
     SERIAL = 21
     PARALLEL = 22
     USB = 23
+    LOGICAL_DISK = 31
+    STORAGE_VOLUME = 32
+
+
+_DISK_KINDS = (
+    ResourceType.DISK,
+    ResourceType.STORAGE_EXTENT,
+    ResourceType.LOGICAL_DISK,
+    ResourceType.STORAGE_VOLUME,
+)
+"""XenServer and XCP-ng write the second one for each disk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +86,17 @@ class Item:
     def connected(self) -> bool:
         """Whether it is connected when the VM is switched on (DSP0243, table 3)."""
         return self.node.value("AutomaticAllocation").lower() != "false"
+
+    @cached_property
+    def is_disk(self) -> bool:
+        """Whether it is a hard disk. A storage device of another kind is one if it refers to a disk or file.
+
+        Writers use OTHER STORAGE for controllers too, which refer to nothing.
+        """
+        has_content = any(node.text.strip() for node in self.node.find_all("HostResource"))
+        if self.is_a(ResourceType.DISK):
+            return True
+        return has_content and self.is_a(*_DISK_KINDS, ResourceType.STORAGE)
 
     def is_a(self, *kinds: ResourceType) -> bool:
         return self.kind in {str(int(kind)) for kind in kinds}
