@@ -97,7 +97,7 @@ def _compression(package: Package, declared: VirtualDisk, file: File) -> str:
     if found:
         is_certain = has_name or file.compression or file_format in MAGICS
         return found if is_certain else file.compression
-    return "" if file.compression in formats.COMPRESSIONS else file.compression
+    return "" if file.compression == "gzip" else file.compression
 
 
 def file_size(package: Package, file: File) -> int | None:
