@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from steps.model.concerns import CPU_ASSUMED, MEMORY_ASSUMED, block, log, warn
+from steps.model.concerns import block, log, warn
 from steps.model.machine import Concern, Severity
 from steps.providers.ova import formats, hardware, stored
 from steps.providers.ova.appliance import Appliance
@@ -210,13 +210,13 @@ def _size_concerns(parts: Sequence[Item]) -> Iterator[Concern]:
     """Sizes that the descriptor does not have. `steps.preflight` drops them if the import sets these."""
     if not any(item.is_a(ResourceType.PROCESSOR) for item in parts):
         yield warn(
-            CPU_ASSUMED,
+            "cpu-assumed",
             "the descriptor names no processor",
             f"the VM gets {hardware.ASSUMED_VCPUS} vCPU; set spec.cpus of the import for another number",
         )
     if not any(item.is_a(ResourceType.MEMORY) for item in parts):
         yield warn(
-            MEMORY_ASSUMED,
+            "memory-assumed",
             "the descriptor names no memory",
             f"the VM gets {hardware.ASSUMED_MEMORY_MIB} MiB; set spec.memory of the import for another size",
         )
