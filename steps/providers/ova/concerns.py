@@ -11,7 +11,7 @@ from steps.providers.ova import formats, hardware, stored
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import MAX_PIECES, Envelope, File, System, VirtualDisk, piece_name
 from steps.providers.ova.hardware import Drive
-from steps.providers.ova.items import Item, ResourceType
+from steps.providers.ova.items import ELEMENTS, Item, ResourceType
 from steps.providers.ova.markup import Node
 
 _DRIVES: Final = (ResourceType.CD, ResourceType.DVD, ResourceType.FLOPPY)
@@ -40,6 +40,7 @@ def concerns(
         *_disks_concerns(appliance, disks),
         *_unused_disk_concerns(appliance.envelope, system, parts),
         *_size_concerns(parts),
+        *_required_concerns(parts),
         *_device_concerns(parts),
         *_system_concerns(appliance, system),
     ]
@@ -220,6 +221,17 @@ def _size_concerns(parts: Sequence[Item]) -> Iterator[Concern]:
             "the descriptor names no memory",
             f"the VM gets {hardware.ASSUMED_MEMORY_MIB} MiB; set spec.memory of the import for another size",
         )
+
+
+def _required_concerns(parts: Sequence[Item]) -> Iterator[Concern]:
+    """Elements of items that nobody may ignore, and that vmferry does not know (DSP0243, 8.3)."""
+    for item in parts:
+        for node in item.node.children:
+            if node.get("required").lower() == "true" and node.name not in ELEMENTS:
+                message = f"{item.label or item.id} has the required element {node.name!r}, which is unknown"
+                yield block(
+                    "required-unknown", message, "if the VM runs without it, remove it from the descriptor"
+                )
 
 
 def _device_concerns(parts: Sequence[Item]) -> Iterator[Concern]:

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
@@ -15,6 +16,31 @@ from steps.providers.ova.markup import Node
 
 _ITEM_ELEMENTS = ("Item", "StorageItem", "EthernetPortItem")
 """OVF 2.0 has the last two for disks and cards; what stands in them is called the same."""
+ELEMENTS: Final = frozenset(
+    (
+        *("Address", "AddressOnParent", "AllocationUnits", "AutomaticAllocation", "AutomaticDeallocation"),
+        *("Bandwidth", "Caption", "ChangeableType", "ComponentSetting", "ConfigurationName", "Connection"),
+        *("ConsumerVisibility", "Description", "ElementName", "Generation", "HostExtentName"),
+        *("HostExtentNameFormat", "HostExtentNameNamespace", "HostExtentStartingAddress", "HostResource"),
+        *("HostResourceBlockSize", "InstanceID", "InstanceId", "Limit", "MappingBehavior"),
+        *("OtherHostExtentNameFormat", "OtherHostExtentNameNamespace", "OtherResourceType", "Parent"),
+        *("PoolID", "Reservation", "ResourceSubType", "ResourceType", "SoID", "SoOrgID", "VirtualQuantity"),
+        *("VirtualQuantityUnits", "VirtualResourceBlockSize", "Weight", "Access", "AllowedPriorities"),
+        *("DefaultPortVID", "DefaultPriority", "DesiredVLANEndpointMode", "GroupID", "ManagerID"),
+        *("NetworkPortProfileID", "NetworkPortProfileIDType", "OtherEndpointMode", "OtherManagementAddress"),
+        *(
+            "PortCorrelationID",
+            "PortVID",
+            "Promiscuous",
+            "ReceiveBandwidthLimit",
+            "ReceiveBandwidthReservation",
+        ),
+        *("SourceMACFilteringEnabled", "VSITypeID", "VSITypeIDVersion", "AllowedToReceiveMACAddresses"),
+        *("AllowedToReceiveVLANs", "AllowedToTransmitMACAddresses", "AllowedToTransmitVLANs"),
+        *("Config", "ExtraConfig", "CoresPerSocket", "cpu_per_socket", "num_of_sockets", "threads_per_cpu"),
+    )
+)
+"""The elements of an item: CIM 2.52, of storage and ports too, and those of makers that are read here."""
 _RANGE_BOUNDS = ("min", "max")
 """Values of `bound` that only say how much there may be; `normal` is a device as any other (8.4)."""
 

@@ -48,7 +48,6 @@ TAKEN: Final = {
     "invalid_ref_size_neg": _SIZE,
     "invalid_version": "the version is not used: what is read is the same in all versions",
     "nvm001": "the fault is in the options of VMware's command, not in the descriptor",
-    "child_uitem_req_true": "not checked: an unknown element of an item that is required (DSP0243)",
     "child_uitem_req_unspec": "an unknown element is ignored: writers forget to say that it is optional",
     "dup_instanceid": "two devices of different kinds share an id that nothing refers to",
     "no_instanceid": _CONTROLLER,

@@ -34,7 +34,7 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 def test_seconds_and_dates_are_read_and_bounded(text: str, wanted: float | None) -> None:
     headers = Message()
     headers["retry-after"] = text
-    assert retry_after.seconds(headers, lambda: NOW) == wanted  # type: ignore[arg-type]
+    assert retry_after.seconds(headers, lambda: NOW) == wanted
 
 
 def test_no_header_asks_for_nothing() -> None:

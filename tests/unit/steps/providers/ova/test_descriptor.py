@@ -309,6 +309,24 @@ def test_a_disk_may_be_a_storage_device_of_another_kind(
     assert (tmp_path / "disk-1.raw").read_bytes() == raws[1].read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("element", "refused"),
+    [
+        ('<rasd:Unknown ovf:required="true"/>', True),
+        ('<rasd:Unknown ovf:required="false"/>', False),
+        ("<rasd:Unknown/>", False),
+        ('<vmw:Config ovf:required="true" vmw:key="slotInfo.pciSlotNumber" vmw:value="16"/>', False),
+        ('<rasd:Weight ovf:required="true">0</rasd:Weight>', False),
+    ],
+)
+def test_an_unknown_element_that_is_required_blocks_the_import(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, element: str, *, refused: bool
+) -> None:
+    kind = "<rasd:ResourceType>6</rasd:ResourceType>"
+    machine = machine_of(tmp_path, raws, access, changed(kind, kind + element))
+    assert ("required-unknown" in {concern.code for concern in machine.concerns}) is refused
+
+
 def test_a_storage_extent_of_an_unknown_disk_blocks_the_import(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
