@@ -170,8 +170,11 @@ def _differences(name: str, file: File, declared: File) -> Iterator[Concern]:
 
 
 def _short_raw(appliance: Appliance, disk: VirtualDisk) -> int | None:
-    """Bytes of the file of a raw disk that is shorter than the disk; else None."""
-    if disk.file is None or formats.declared_format(disk) != "raw":
+    """Bytes of the file of a raw disk that is shorter than the disk; else None.
+
+    Not of oVirt's disks: what their descriptors say of formats and sizes is that of the volume at oVirt.
+    """
+    if disk.file is None or disk.volume_format or formats.declared_format(disk) != "raw":
         return None
     size = stored.file_size(appliance.package, disk.file)
     return size if size is not None and size < disk.capacity else None
