@@ -175,7 +175,8 @@ def _check_size(path: Path, info: qemu.Info, capacity: int | None) -> None:
         raise StepError(
             Exit.CORRUPT,
             f"{path.name} holds {info.virtual_size} bytes, but the VM's disk has {capacity}",
-            remedy="remove the disk's scratch folder, then retry: the disk is exported again",
+            remedy="correct the capacity at the source; if it is right there, remove the disk's scratch "
+            "folder, then retry: the disk is exported again",
         )
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from steps.model.concerns import about, bounded, merged, with_short_notes
+from steps.model.concerns import CPU_ASSUMED, MEMORY_ASSUMED, about, bounded, merged, with_short_notes
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.limits import exceeded
@@ -66,7 +66,7 @@ def examine(provider: Provider, plan: Plan) -> Machine:
     )
     mapping_concerns = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
     concerns = merged(
-        _with_skipped_checks(plan, machine.concerns),
+        _with_skipped_checks(plan, without_set_sizes(plan, machine.concerns)),
         about(machine),
         exceeded(machine, plan.limits),
         network_concerns,
@@ -80,6 +80,12 @@ def _with_skipped_checks(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Co
     for concern in concerns:
         is_skipped = plan.skip_preflight_checks and concern.code in _SKIPPED
         yield concern.model_copy(update={"severity": Severity.WARN}) if is_skipped else concern
+
+
+def without_set_sizes(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
+    """The concerns without those about sizes that the source lacks and the import sets."""
+    is_set = {CPU_ASSUMED: plan.target.vcpus is not None, MEMORY_ASSUMED: plan.target.memory_mib is not None}
+    return (concern for concern in concerns if not is_set.get(concern.code, False))
 
 
 def known_networks(provider: Provider, machine: Machine) -> frozenset[str]:

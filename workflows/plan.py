@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from steps.model import inventory_path
 from steps.model.kinds import API_VERSION
 from steps.model.naming import DNS_LABEL, normalise, shown
 from steps.model.plan import (
@@ -58,12 +59,13 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
         raise Invalid(reasons)
     spec, metadata = import_.spec, import_.metadata
     grace = spec.graceful_shutdown_timeout_seconds or 0
+    vm, folder = inventory_path.of_import(source.kind, spec.virtual_machine_name, spec.folder)
     return Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
         import_=ImportRef(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
         source=source_plan(source).model_copy(update={"wait_seconds": settings.source_wait_seconds}),
-        vm=spec.virtual_machine_name,
-        folder=spec.folder,
+        vm=vm,
+        folder=folder,
         power=PowerPlan(
             force=bool(spec.force_power_off), grace_seconds=grace if grace > 0 else GRACE_SECONDS
         ),
@@ -120,6 +122,7 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
         return  # the other messages quote these texts
     if not spec.virtual_machine_name:
         yield "spec.virtualMachineName is empty: write the name of the VM to import"
+    yield from _path_reasons(spec)
     if spec.source_cluster.api_version not in ("", API_VERSION):
         yield f"spec.sourceCluster.apiVersion {spec.source_cluster.api_version!r} is not {API_VERSION}"
     yield from reference_reasons(spec.source_cluster)
@@ -180,6 +183,16 @@ def _disk_reasons(row: DiskMapping) -> Iterator[str]:
         yield (
             f"spec.diskMapping: busType {row.bus_type!r} of {row.source_disk!r} is not one of "
             f"{', '.join(Bus)}"
+        )
+
+
+def _path_reasons(spec: VirtualMachineImportSpec) -> Iterator[str]:
+    try:
+        inventory_path.of_import(spec.source_cluster.kind, spec.virtual_machine_name, spec.folder)
+    except ValueError as error:
+        yield (
+            f"spec.virtualMachineName and spec.folder contradict each other: {error}; "
+            "remove spec.folder, because the path names the folder"
         )
 
 

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from steps.model.contract import Exit, NoAnswerError, StepError
+from steps.runtime import retry_after
 from steps.runtime.proxy import ProxyError
+from steps.runtime.retry_after import Headers
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 FREE_SPACE_REMEDY: Final = (
@@ -119,11 +122,14 @@ def describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def status_fault(status: int, reason: str, host: str) -> StepError:
-    """The StepError for an HTTP status other than 200 and 206."""
+def status_fault(status: int, reason: str, host: str, headers: Headers = MappingProxyType({})) -> StepError:
+    """The StepError for an HTTP status other than 200 and 206; `headers` of the answer."""
     code, remedy = _code_and_remedy(status)
-    kind = NoAnswerError if status in GATEWAY_STATUSES else StepError
-    return kind(code, f"{host} answers {status} {reason}".rstrip(), remedy=remedy)
+    what = f"{host} answers {status} {reason}".rstrip()
+    if status not in (*GATEWAY_STATUSES, *retry_after.BUSY_STATUSES):
+        return StepError(code, what, remedy=remedy)
+    wait = retry_after.seconds(headers)
+    return NoAnswerError(code, what, retry_after.request(wait), remedy, retry_after=wait)
 
 
 def _code_and_remedy(status: int) -> tuple[Exit, str]:

@@ -24,6 +24,8 @@ from steps.model.contract import Exit, StepError
 from steps.runtime.stop import Stop
 
 _PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
+_NODE: Final = re.compile(r"json:\{.*\}\}")
+"""An image's name that `_image` makes, in qemu-img's messages."""
 _NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")
 _DIFFERENT: Final = 1
 """qemu-img compare: 0 is identical, 1 different, more is an error (qemu-img(1)); 1 is also how it ends
@@ -67,7 +69,7 @@ def info(path: Path, image_format: str) -> Info:
         StepError: CORRUPT if it is not such an image, UNSUPPORTED if it depends on other files.
     """
     _refuse_by_header(path, image_format)
-    report = _run_json("info", "-f", image_format, _absolute_name(path))
+    report = _run_json("info", path, *_image(path, image_format))
     _refuse_other_files(path, report)
     return Info(report["format"], report["virtual-size"], report.get("actual-size", 0))
 
@@ -80,7 +82,7 @@ def check(path: Path, image_format: str) -> None:
     Raises:
         StepError: CORRUPT.
     """
-    result = _run("check", "-f", image_format, _absolute_name(path))
+    result = _run("check", *_image(path, image_format))
     if result.returncode not in (0, _LEAKS, _NO_CHECKS):
         raise _failure("check", path, result.stderr or result.stdout, result.returncode)
 
@@ -91,7 +93,9 @@ def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
     Raises:
         StepError: one of them cannot be read.
     """
-    result = _run("compare", "-f", a_format, "-F", b_format, _absolute_name(a), _absolute_name(b))
+    *first_format, first = _image(a, a_format)
+    *second_format, second = _image(b, b_format, option="-F")
+    result = _run("compare", *first_format, *second_format, first, second)
     different = result.returncode == _DIFFERENT and _MISMATCH in result.stdout
     if result.returncode and not different:
         raise _failure("compare", a, result.stderr, result.returncode)
@@ -100,7 +104,7 @@ def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
 
 def measure(path: Path, image_format: str, target_format: str) -> Measure:
     """How large an image becomes in the format `target_format`. Raises StepError as `info` does."""
-    report = _run_json("measure", "-f", image_format, "-O", target_format, _absolute_name(path))
+    report = _run_json("measure", path, "-O", target_format, *_image(path, image_format))
     return Measure(report["required"], report["fully-allocated"])
 
 
@@ -116,9 +120,10 @@ def read_head(path: Path, image_format: str, count: int) -> bytes:
         with path.open("rb") as file:
             return file.read(count)
     head = path.with_name(path.name + ".head")
-    options = ["-f", image_format, "-O", "raw", f"bs={count}", "count=1"]
+    *options, name = _image(path, image_format)
+    options += ["-O", "raw", f"bs={count}", "count=1"]
     try:
-        result = _run("dd", *options, f"if={_absolute_name(path)}", f"of={_absolute_name(head)}")
+        result = _run("dd", *options, f"if={name}", f"of={_absolute_name(head)}")
         if result.returncode:
             raise _failure("dd", path, result.stderr, result.returncode)
         return head.read_bytes()
@@ -148,11 +153,9 @@ def convert(
     argv = [
         "convert",
         "-p",
-        "-f",
-        source_format,
         "-O",
         target_format,
-        _absolute_name(source),
+        *_image(source, source_format),
         _absolute_name(partial),
     ]
     try:
@@ -257,10 +260,10 @@ def _incomplete_image(path: Path, why: str) -> StepError:
     return StepError(Exit.UNSUPPORTED, f"{path.name} is not a whole disk", why, remedy)
 
 
-def _run_json(verb: str, *argv: str) -> dict[str, Any]:
+def _run_json(verb: str, path: Path, *argv: str) -> dict[str, Any]:
     result = _run(verb, "--output=json", *argv)
     if result.returncode:
-        raise _failure(verb, Path(argv[-1]), result.stderr, result.returncode)
+        raise _failure(verb, path, result.stderr, result.returncode)
     report: dict[str, Any] = json.loads(result.stdout)
     return report
 
@@ -274,13 +277,30 @@ def _run(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
         raise StepError(Exit.INVALID, "qemu-img is not installed", remedy="install qemu-utils") from None
 
 
+def _image(path: Path, image_format: str, *, option: str = "-f") -> list[str]:
+    """The arguments for an image: the option with its format, then its name.
+
+    A VHD has two sizes, which may differ. qemu-img chooses by the program that wrote the image (block/vpc.c,
+    vpc_open), in another way in each version: the end of a disk would be missing, or its size would not be
+    the one that preflight has found (`steps.disk.virtual_size`).
+    """
+    if image_format != "vpc":
+        return [option, image_format, _absolute_name(path)]
+    node = {
+        "driver": "vpc",
+        "force_size_calc": "current_size",
+        "file": {"driver": "file", "filename": _absolute_name(path)},
+    }
+    return [f"json:{json.dumps(node)}"]
+
+
 def _absolute_name(path: Path) -> str:
     """An absolute name: QEMU would treat the text before a colon in a relative one as a protocol."""
     return str(path.absolute())
 
 
 def _failure(verb: str, path: Path, output: str, returncode: int) -> StepError:
-    why = " ".join(output.replace("qemu-img: ", "").split())
+    why = " ".join(_NODE.sub(path.name, output).replace("qemu-img: ", "").split())
     why = why if len(why) <= _MAX_ERROR_CHARS else f"{why[:_MAX_ERROR_CHARS]} ..."
     if returncode < 0:  # not the image's fault: the cause of the kill may have ended
         what = f"qemu-img {verb} was killed by {signal.Signals(-returncode).name} while it read {path.name}"

@@ -43,6 +43,8 @@ _MAX_ENTRIES: Final = 2047
 _METADATA: Final = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
 _PARAMETERS: Final = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
 _LOCATOR: Final = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
+_VIRTUAL_SIZE: Final = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
+"""[MS-VHDX] 2.6.2.2, Virtual Disk Size."""
 _HAS_PARENT: Final = 2
 
 
@@ -139,6 +141,22 @@ def _vhdx(read: ReadAt, _size: int | None) -> str:
         flags = read(metadata + parameters, 8) if parameters is not None else b""
         return why if len(flags) == 8 and struct.unpack_from("<I", flags, 4)[0] & _HAS_PARENT else ""
     return ""
+
+
+def vhdx_size(read: ReadAt) -> int:
+    """Bytes of the disk in a VHDX; 0 if they cannot be read."""
+    if read(0, len(_VHDX)) != _VHDX:
+        return 0
+    for table in _REGIONS:
+        metadata = _entry_offset(read, table, b"regi", 8, _REGION, _METADATA)
+        if metadata is None:
+            continue
+        offset = _entry_offset(read, metadata, b"metadata", 10, _ITEM, _VIRTUAL_SIZE)
+        content = read(metadata + offset, 8) if offset is not None else b""
+        if len(content) == 8:
+            size: int = struct.unpack("<Q", content)[0]
+            return size
+    return 0
 
 
 def _entry_offset(

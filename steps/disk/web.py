@@ -17,7 +17,7 @@ from steps.disk.faults import (
 )
 from steps.disk.http_client import HttpClient
 from steps.disk.source import FileChangedError, Source, Validators
-from steps.model.contract import StepError, Stopped
+from steps.model.contract import NoAnswerError, StepError, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class WebBody:
         if response.status in _NO_RANGE and position + self._source.offset:
             response = self._request(0, Validators(), ranged=False)
         if response.status not in (200, 206):
-            raise status_fault(response.status, response.reason, self._client.name)
+            raise status_fault(response.status, response.reason, self._client.name, response.headers)
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
             raise broken_stream_fault(f"{self._client.host} sends the disk with Content-Encoding {encoding}")
@@ -155,6 +155,9 @@ class WebBody:
                 break
             except StepError as error:
                 if error.code.permanent:  # for example an expired lease: the next attempt may get another
+                    break
+                if isinstance(error, NoAnswerError) and error.retry_after:
+                    fault = error  # the step waits so long, in view of everybody (`steps.providers.outage`)
                     break
                 continue
             if (

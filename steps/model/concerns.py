@@ -12,6 +12,9 @@ from typing import Final
 
 from steps.model.machine import MOST_DEVICES, Concern, Machine, Severity
 
+CPU_ASSUMED: Final = "cpu-assumed"
+MEMORY_ASSUMED: Final = "memory-assumed"
+"""Codes of sizes that the source does not have; an import may set them."""
 MOST_CONCERNS: Final = 100
 LONGEST_TEXT: Final = 2000
 """Characters."""
@@ -90,6 +93,7 @@ def _devices(machine: Machine) -> Iterator[Concern]:
         if count > MOST_DEVICES:
             message = f"the VM has more than {MOST_DEVICES} {what}, which KubeVirt does not allow"
             yield block("too-many-devices", message)
+    yield from _shared_macs(machine)
     for nic in machine.nics:
         if nic.mac and not usable_mac(nic.mac):
             yield warn(
@@ -97,6 +101,22 @@ def _devices(machine: Machine) -> Iterator[Concern]:
             )
         if not nic.connected:
             yield log("nic-disconnected", f"{nic.id} is not connected: its link is down after the import")
+
+
+def _shared_macs(machine: Machine) -> Iterator[Concern]:
+    """NICs of one VM with the same MAC address. One that gets a new address has none that counts here."""
+    owners: dict[str, list[str]] = {}
+    for nic in machine.nics:
+        if nic.mac and usable_mac(nic.mac):
+            owners.setdefault(nic.mac, []).append(nic.id)
+    for mac, nics in owners.items():
+        if len(nics) > 1:
+            yield warn(
+                "mac-twice",
+                f"{', '.join(nics)} have the same MAC address {mac}",
+                "a switch confuses them, and a network with a MAC pool refuses the VM: give one of them "
+                "another address at the source, or map its network with mac: new",
+            )
 
 
 def _firmware(machine: Machine) -> Iterator[Concern]:

@@ -121,6 +121,13 @@ class NoAnswerError(StepError):
     Where waiting does not help, such as for a status that never comes, the error is a plain StepError.
     """
 
+    def __init__(
+        self, code: Exit, what: str, why: str = "", remedy: str = "", *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(code, what, why, remedy)
+        self.retry_after = retry_after
+        """Seconds that the source asks to wait (`steps.runtime.retry_after`); None if it does not ask."""
+
 
 _MOST: Final = (400, 2200, 600)
 """Most characters of an error's three parts: together they fit into `LAST_WORDS_LIMIT`."""

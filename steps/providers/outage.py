@@ -40,7 +40,7 @@ def with_source(
     """The result of `use` with the open source; repeated while the source does not answer.
 
     A source that has never answered is not waited for, as its address may be wrong: neither has the
-    controller verified it, nor has preflight found the VM.
+    controller verified it, nor has preflight found the VM. One that asks to wait (Retry-After) has answered.
 
     Args:
         context: of the step.
@@ -54,7 +54,8 @@ def with_source(
     """
     plan = context.plan()
     has_answered = plan.source.verified or (context.request / MACHINE).exists()
-    outage = Outage(plan.source.wait_seconds if has_answered else 0, done)
+    wait_seconds = plan.source.wait_seconds
+    outage = Outage(wait_seconds if has_answered else 0, done, asked_wait_seconds=wait_seconds)
     access = Access(
         plan=plan.source,
         credentials=context.credentials,
@@ -80,7 +81,7 @@ def _connect(access: Access, opened: ExitStack) -> Provider:
     try:
         return opened.enter_context(connect(access))
     except StepError as error:
-        if error.code is not Exit.UNREACHABLE:
+        if error.code is not Exit.UNREACHABLE or isinstance(error, NoAnswerError):
             raise
         raise NoAnswerError(error.code, error.what, error.why, error.remedy) from error
 
@@ -88,8 +89,12 @@ def _connect(access: Access, opened: ExitStack) -> Provider:
 class Outage:
     """Since when the source does not answer, and for how long the step still waits."""
 
-    def __init__(self, wait_seconds: float, done: Callable[[], int]) -> None:
+    def __init__(
+        self, wait_seconds: float, done: Callable[[], int], *, asked_wait_seconds: float = 0
+    ) -> None:
+        """`asked_wait_seconds`: how long a source that asks to wait is waited for."""
         self._wait_seconds = wait_seconds
+        self._asked_wait_seconds = max(wait_seconds, asked_wait_seconds)
         self._done = done
         self._failures = 0
         self._since = 0.0
@@ -113,13 +118,16 @@ class Outage:
         if not self._failures or self._has_worked(now):
             self._failures, self._since, self._done_before = 0, now, self._done()
         self._connected_at = None
-        left = self._since + self._wait_seconds - now
-        if not self._wait_seconds:
+        limit = self._wait_seconds if error.retry_after is None else self._asked_wait_seconds
+        left = self._since + limit - now
+        if not limit:
             raise error
         if left <= 0:
             raise _with_duration(error, _wall_clock(self._since - now)) from error
         longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**self._failures)
-        pause = min(left, longest * random.uniform(0.5, 1))  # noqa: S311 - spreads the attempts of many imports
+        spread = random.uniform(0.5, 1)  # noqa: S311 - spreads the attempts of many imports
+        asked = (error.retry_after or 0.0) * (1.5 - spread / 2)  # never less than it asks for
+        pause = min(left, max(longest * spread, asked))
         self._failures += 1
         since, until = _wall_clock(self._since - now), _wall_clock(left)
         log.warning(

@@ -12,10 +12,11 @@ Hosts are restricted only if the environment asks for it; the chart does.
 from __future__ import annotations
 
 import os
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from steps.model import hosts
 from steps.model.contract import Exit, StepError
@@ -107,6 +108,8 @@ def keeps_credentials(home: str, url: str) -> bool:
 def resolve(url: str, location: str, what: str) -> str:
     """The absolute URL of the header `Location` in the answer for `url`, without a fragment.
 
+    A blank or a letter with marks in path or query is escaped, as browsers and curl do.
+
     Args:
         url: the URL that was requested.
         location: the header as the server sent it. Nothing of it appears in a message.
@@ -117,7 +120,7 @@ def resolve(url: str, location: str, what: str) -> str:
     """
     try:
         _check_characters(location)
-        parts = urlsplit(urljoin(url, location))
+        parts = escaped(urlsplit(urljoin(url, _decoded(location))))
         origin(parts.geturl())
     except ValueError as error:
         raise StepError(
@@ -127,6 +130,20 @@ def resolve(url: str, location: str, what: str) -> str:
             "use the final URL",
         ) from None
     return parts._replace(fragment="").geturl()
+
+
+def escaped(parts: SplitResult) -> SplitResult:
+    """A URL with every character escaped that may not stand in a path or a query (RFC 3986, 2.1).
+
+    Raises:
+        ValueError: such a character is in the host.
+    """
+    if any(char.isspace() or not char.isprintable() for char in parts.netloc):
+        raise ValueError("it contains a space or a control character in its host")
+    path, query = (
+        quote(text, safe=string.punctuation, errors="surrogateescape") for text in (parts.path, parts.query)
+    )
+    return parts._replace(path=path, query=query)
 
 
 def check_same_origin(before: str, after: str, what: str) -> None:
@@ -147,8 +164,16 @@ def check_same_origin(before: str, after: str, what: str) -> None:
 
 def _check_characters(location: str) -> None:
     """Libraries do not agree on where a host ends at a backslash. Raises ValueError."""
-    if any(ord(char) <= 32 or char in "\\\x7f" for char in location):
-        raise ValueError("it contains a space, a backslash or a control character")
+    if any(ord(char) < 32 or char in "\\\x7f" for char in location):
+        raise ValueError("it contains a backslash or a control character")
+
+
+def _decoded(location: str) -> str:
+    """The header as text: http.client decodes every header as Latin-1, and servers write UTF-8."""
+    try:
+        return location.strip().encode("latin-1").decode(errors="surrogateescape")
+    except UnicodeEncodeError:  # not from http.client
+        return location.strip()
 
 
 def _reason(error: ValueError) -> str:

@@ -113,7 +113,9 @@ class VirtualMachineImportSpec(Model):
     """Which VM to import, and how to create it."""
 
     source_cluster: SourceReference = Field(default=SourceReference(), description="the source of the VM")
-    virtual_machine_name: Text = Field(default="", description="name or ID of the VM at its source")
+    virtual_machine_name: Text = Field(
+        default="", description="name or ID of the VM at its source; VMware: also its inventory path"
+    )
     folder: str | None = Field(
         default=None, description="VMware: the folder of the VM, below the datacenter's vm folder"
     )

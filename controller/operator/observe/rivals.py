@@ -20,7 +20,7 @@ from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival
 from controller.operator.observe.scratch import shortage
 from controller.operator.observe.source import KINDS, parse_source
 from controller.operator.options import Options
-from steps.model import names
+from steps.model import inventory_path, names
 from steps.model.kinds import CONFIG_MAP, IMPORT, Object
 from steps.model.machine import Machine
 from steps.model.naming import DNS_LABEL, normalise
@@ -164,12 +164,22 @@ class _OtherImport:
 
     @property
     def vm(self) -> str:
-        return fields.text(self._spec.get("virtualMachineName")).strip()
+        return self._place[0]
 
     @property
     def folder(self) -> str | None:
-        folder = self._spec.get("folder")
-        return folder if isinstance(folder, str) else None
+        return self._place[1]
+
+    @property
+    def _place(self) -> tuple[str, str | None]:
+        """Name and folder of its VM, which an inventory path has both."""
+        given = self._spec.get("folder")
+        folder = given if isinstance(given, str) else None
+        vm = fields.text(self._spec.get("virtualMachineName")).strip()
+        try:
+            return inventory_path.of_import(self.source[0], vm, folder)
+        except ValueError:
+            return vm, folder  # such an import is refused
 
     @property
     def source(self) -> tuple[str, str, str]:

@@ -201,7 +201,7 @@ def nics(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Nic]:
     """One NIC per port, even with several addresses, in Nova's order."""
     model = NIC_MODELS.get(values.get("hw_vif_model", "virtio"), NicModel.UNKNOWN)
     for index, port in enumerate(listed(ports_in_order(facts))):
-        mac = str(port.mac_address or "").lower()
+        mac = _mac(port)
         yield Nic(
             id=f"nic-{index}",
             mac=mac if re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac) else None,
@@ -213,13 +213,53 @@ def nics(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Nic]:
 
 
 def ports_in_order(facts: ServerFacts) -> list[Any]:
-    """The ports as Nova plugged them: `addresses` keeps the order of its cache; others by their age."""
-    addresses = (address for of_network in (facts.server.addresses or {}).values() for address in of_network)
-    macs = dict.fromkeys(address.get("OS-EXT-IPS-MAC:mac_addr") for address in addresses)
-    positions = {mac: number for number, mac in enumerate(macs)}
+    """The ports in the order in which Nova plugged them, as far as its API shows that.
 
-    def sort_key(port: Any) -> tuple[int, str, str]:
-        position = positions.get(port.mac_address, len(positions))
-        return position, str(port.created_at), str(port.id)
+    `addresses` keeps the order of Nova's cache, but has no port without an address, and groups the ports by
+    network (nova/api/openstack/compute/views/addresses.py). `os-interface` has all ports in the order of
+    Neutron's list, which is that of their ids unless the cloud sorts them otherwise
+    (nova/api/openstack/compute/attach_interfaces.py). The age of the ports fills the gaps: Nova creates them
+    one after the other.
+    """
+    places = {port_id: number for number, port_id in enumerate(facts.interfaces)}
+    is_plain = list(facts.interfaces) == sorted(facts.interfaces)
 
-    return sorted(facts.ports, key=sort_key)
+    def sort_key(port: Any) -> tuple[str, int, str]:
+        port_id = str(port.id)
+        age = str(port.created_at or "") if is_plain else ""
+        return age, places.get(port_id, len(places)), port_id
+
+    ordered = sorted(facts.ports, key=sort_key)
+    networks = _macs_by_network(facts.server.addresses or {})
+    addressed = [port for port in ordered if any(_mac(port) in macs for macs in networks.values())]
+    if _regrouped(addressed, networks) == [(name, list(macs)) for name, macs in networks.items()]:
+        return ordered
+    # They contradict `addresses`, which is right: its ports take the places of ports with addresses.
+    by_mac = {_mac(port): port for port in addressed}
+    macs = (mac for macs in networks.values() for mac in macs)
+    known = iter([by_mac.pop(mac) for mac in macs if mac in by_mac])
+    return [next(known, port) if port in addressed else port for port in ordered]
+
+
+def _mac(port: Any) -> str:
+    return str(port.mac_address or "").lower()
+
+
+def _macs_by_network(addresses: Mapping[str, Any]) -> dict[str, dict[str, None]]:
+    """The MAC addresses in each network of `addresses`, in their order."""
+    rows = {
+        name: dict.fromkeys(
+            str(row.get("OS-EXT-IPS-MAC:mac_addr") or "").lower() for row in listed_rows or ()
+        )
+        for name, listed_rows in addresses.items()
+    }
+    return {name: macs for name, macs in rows.items() if macs}
+
+
+def _regrouped(ports: list[Any], networks: Mapping[str, Mapping[str, None]]) -> list[tuple[str, list[str]]]:
+    """What `addresses` would have for these ports, with the names in `networks`."""
+    names = {mac: name for name, macs in networks.items() for mac in macs}
+    groups: dict[str, list[str]] = {}
+    for port in ports:
+        groups.setdefault(names[_mac(port)], []).append(_mac(port))
+    return list(groups.items())

@@ -35,6 +35,8 @@ class ServerFacts:
     unreadable_volumes: tuple[str, ...] = ()
     """Ids of attached volumes that Cinder does not show to the account."""
     ports: tuple[Any, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    """Ids of the ports in the order of Nova's `os-interface`; empty if that was not read."""
     networks: Mapping[str, str] = field(default_factory=dict)
     """Names of networks by their ids."""
     generation: str = ""
@@ -61,6 +63,7 @@ def read_one(cloud: Cloud, server: Any) -> ServerFacts:
     volumes = {volume_id: _read_volume(cloud, server, volume_id) for volume_id in attached_volume_ids(server)}
     image_reference = image_id(server)
     image = cloud.find(what, lambda: read_image_document(cloud, image_reference)) if image_reference else None
+    ports = tuple(_list_by_id(what, "ports", cloud, lambda: cloud.network.ports(device_id=server.id)))
     return ServerFacts(
         server=server,
         flavor=_read_flavor(cloud, server),
@@ -68,7 +71,8 @@ def read_one(cloud: Cloud, server: Any) -> ServerFacts:
         is_image_deleted=bool(image_reference) and image is None,
         volumes=tuple(volume for volume in volumes.values() if volume is not None),
         unreadable_volumes=tuple(volume_id for volume_id, volume in volumes.items() if volume is None),
-        ports=tuple(_list_by_id(what, "ports", cloud, lambda: cloud.network.ports(device_id=server.id))),
+        ports=ports,
+        interfaces=_read_interfaces(cloud, server) if len(ports) > 1 else (),
         networks=network_names(cloud),
         generation=read_generation(cloud, server),
     )
@@ -113,6 +117,18 @@ def index_by_id(objects: Iterable[T], what: str, key: Callable[[T], str]) -> Ind
 
 def _list_by_id(what: str, kind: str, cloud: Cloud, call: Callable[[], Iterable[Any]]) -> Index[str, Any]:
     return cloud.read(what, lambda: index_by_id(call(), kind, key=lambda item: str(item.id)))
+
+
+def _read_interfaces(cloud: Cloud, server: Any) -> tuple[str, ...]:
+    """Ids of the ports as Nova lists them; empty for an account that may not list them."""
+    what = f"list the interfaces of server {server.name}"
+    try:
+        found = cloud.find(what, lambda: list(cloud.compute.server_interfaces(server)))
+    except StepError as error:
+        if error.code is not Exit.DENIED:
+            raise
+        return ()
+    return tuple(dict.fromkeys(str(interface.port_id) for interface in found or ()))
 
 
 def _read_volume(cloud: Cloud, server: Any, volume: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,7 +14,8 @@ from openstack import exceptions as sdk
 
 from steps.disk.faults import GATEWAY_STATUSES
 from steps.model.contract import Exit, NoAnswerError, StepError
-from steps.runtime import certificates
+from steps.runtime import certificates, retry_after
+from steps.runtime.retry import LONGEST_PAUSE_SECONDS
 
 _LONGEST: Final = 300
 """Most characters of a service's own message: some send whole pages."""
@@ -37,9 +38,9 @@ def as_step_error(what: str, address: str) -> Iterator[None]:
     try:
         yield
     except auth.HttpError as error:
-        raise _from_status(what, error.http_status, error_text(error)) from error
+        raise _from_status(what, error.http_status, error_text(error), _headers(error)) from error
     except sdk.HttpException as error:
-        raise _from_status(what, error.status_code or 0, error_text(error)) from error
+        raise _from_status(what, error.status_code or 0, error_text(error), _headers(error)) from error
     except auth.SSLError as error:
         raise _from_tls(what, error, address) from error
     except (auth.EndpointNotFound, auth.CatalogException) as error:
@@ -64,7 +65,13 @@ _NETWORK: Final = (
 )
 
 
-def _from_status(what: str, status: int, why: str) -> StepError:
+def _headers(error: Any) -> Mapping[str, str]:
+    """The headers of the answer that caused an error."""
+    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
+    return headers
+
+
+def _from_status(what: str, status: int, why: str, headers: Mapping[str, str]) -> StepError:
     text = why.lower()
     if status == 413 or (status == 403 and any(part in text for part in _QUOTA_TEXTS)):
         remedy = "raise the project's quota or free some of it, then retry: the import resumes"
@@ -72,8 +79,11 @@ def _from_status(what: str, status: int, why: str) -> StepError:
     if status == 400 and any(part in text for part in _BUSY_TEXTS):
         return StepError(Exit.BUSY, what, why, "it is tried again")
     code, remedy = _CODES.get(status, (Exit.UNREACHABLE if status >= 500 else Exit.INVALID, ""))
-    error = NoAnswerError if status in GATEWAY_STATUSES else StepError
-    return error(code, what, why, remedy)
+    if status not in (*GATEWAY_STATUSES, *retry_after.BUSY_STATUSES):
+        return StepError(code, what, why, remedy)
+    wait = retry_after.seconds(headers)
+    why = ", ".join(filter(None, (why, retry_after.request(wait))))
+    return NoAnswerError(code, what, why, remedy, retry_after=wait)
 
 
 _CODES: Final = {
@@ -103,7 +113,8 @@ def is_transient(error: Exception) -> bool:
     """Whether a read with this error may succeed if it is repeated at once."""
     status = getattr(error, "http_status", None) or getattr(error, "status_code", None)
     if status is not None:
-        return status in (408, 429) or status >= 500
+        asked = retry_after.seconds(_headers(error)) or 0.0
+        return (status in (408, 429) or status >= 500) and asked <= LONGEST_PAUSE_SECONDS
     return isinstance(error, _NETWORK) and not isinstance(error, auth.SSLError)
 
 

@@ -30,7 +30,7 @@ class Address:
             if not text.startswith("/"):
                 raise _invalid(text, "it is neither a URL nor an absolute path")
             return cls(f"file://{quote(text)}")
-        url = parse_url(text)
+        url = parse_url(_with_escaped_blanks(text))
         if url.scheme == "file":
             if url.netloc not in ("", "localhost"):
                 raise _invalid(text, f"a file on {url.netloc} cannot be read from here")
@@ -48,6 +48,13 @@ class Address:
     def __str__(self) -> str:
         """The URL for messages: the part after a question mark is often a secret."""
         return str(self.path or urlsplit(self.url)._replace(query="").geturl())
+
+
+def _with_escaped_blanks(text: str) -> str:
+    """A URL whose path may have blanks, as browsers and curl accept it; its host may not."""
+    scheme, separator, rest = text.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host + slash + path.replace(" ", "%20")
 
 
 def parse_url(text: str) -> SplitResult:

@@ -10,7 +10,7 @@ from steps.disk.faults import corruption_fault
 from steps.disk.source import Digest
 from steps.model.contract import Exit, StepError
 from steps.providers.ova import envelope, manifest, names
-from steps.providers.ova.envelope import Envelope, System
+from steps.providers.ova.envelope import Envelope, File, System
 from steps.providers.ova.manifest import OvfManifest
 from steps.providers.ova.names import NameIndex
 from steps.providers.ova.package import Package
@@ -22,6 +22,7 @@ class Appliance:
     def __init__(self, package: Package) -> None:
         self.package = package
         self._manifest: OvfManifest | None = None
+        self._refused: dict[str, StepError] = {}
 
     @cached_property
     def _descriptor(self) -> tuple[str, bytes]:
@@ -90,6 +91,13 @@ class Appliance:
             )
         return digest
 
+    def file_digest(self, file: File, *, full_scan: bool) -> Digest | None:
+        """As `digest`, for a file that the manifest may list by the name in the descriptor."""
+        digest = self.digest(file.name, full_scan=full_scan)
+        if digest is None and file.declared is not None and file.declared.name != file.name:
+            return self.digest(file.declared.name, full_scan=full_scan)
+        return digest
+
     @cached_property
     def _unknown_file(self) -> str:
         """The first file, by name, of the manifest that is not in the package; "" if there is none.
@@ -113,11 +121,31 @@ class Appliance:
         """The manifest; without `full_scan` also None if searching for it would take too long."""
         if self._manifest is None:
             for name in self._manifest_names(full_scan=full_scan):
-                text = self.package.read(name, manifest.MAX_BYTES, full_scan=full_scan)
+                text = self._read_optional(name, full_scan=full_scan)
                 if text is not None:
-                    self._manifest = manifest.read(text, name)
+                    self._manifest = manifest.read(text, name).relative_to(self.name)
                     break
         return self._manifest
+
+    def _read_optional(self, name: str, *, full_scan: bool) -> bytes | None:
+        """A file that a package need not have; None if it is missing, or if the server refuses it.
+
+        An object store answers 403 for a missing file to an account that may not list files.
+        """
+        if name in self._refused:
+            return None
+        try:
+            return self.package.read(name, manifest.MAX_BYTES, full_scan=full_scan)
+        except StepError as error:
+            if error.code is not Exit.DENIED:
+                raise
+            self._refused[name] = error
+            return None
+
+    @property
+    def refusal(self) -> str:
+        """How the server refused the manifest; "" if it did not. Used after `manifest`."""
+        return "" if self._manifest else next((str(error.what) for error in self._refused.values()), "")
 
     def _manifest_names(self, *, full_scan: bool) -> list[str]:
         """Possible names of the manifest; if the package's files can be listed, any `.mf` counts."""
@@ -140,7 +168,12 @@ class Appliance:
 
     def is_signed(self) -> bool:
         """Whether there is a certificate next to the descriptor."""
-        return bool(self.package.has(self._sibling_name(".cert")))
+        try:
+            return bool(self.package.has(self._sibling_name(".cert")))
+        except StepError as error:
+            if error.code is not Exit.DENIED:
+                raise
+            return False
 
     def _sibling_name(self, suffix: str) -> str:
         """A file that belongs to the descriptor: it has the same name (DSP0243, 6.3)."""

@@ -7,14 +7,16 @@ from typing import Final
 
 from steps.model.concerns import block, log, warn
 from steps.model.machine import Concern, Severity
-from steps.providers.ova import formats, hardware
+from steps.providers.ova import formats, hardware, stored
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import MAX_PIECES, Envelope, File, System, VirtualDisk, piece_name
 from steps.providers.ova.hardware import Drive
-from steps.providers.ova.items import Item, ResourceType
+from steps.providers.ova.items import ELEMENTS, Item, ResourceType
 from steps.providers.ova.markup import Node
 
 _DRIVES: Final = (ResourceType.CD, ResourceType.DVD, ResourceType.FLOPPY)
+_SHOWN: Final = 3
+"""Names of files in a concern."""
 _WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
 
 
@@ -37,6 +39,8 @@ def concerns(
         ),
         *_disks_concerns(appliance, disks),
         *_unused_disk_concerns(appliance.envelope, system, parts),
+        *_size_concerns(parts),
+        *_required_concerns(parts),
         *_device_concerns(parts),
         *_system_concerns(appliance, system),
     ]
@@ -45,7 +49,13 @@ def concerns(
 
 def _package_concerns(appliance: Appliance) -> Iterator[Concern]:
     manifest = appliance.manifest(full_scan=False)
-    if manifest is None and appliance.package.supports_range:
+    if manifest is None and appliance.refusal:
+        yield warn(
+            "manifest-refused",
+            f"{appliance.refusal}: it is taken as missing, as some servers answer so for a missing file",
+            "the data cannot be verified; if the package has a manifest, allow the account to read it",
+        )
+    elif manifest is None and appliance.package.supports_range:
         yield warn("manifest-missing", "the package has no manifest (.mf)", "the data cannot be verified")
     elif manifest is None:
         yield log("no-range", "the server has no Range: the archive is read from its start for each disk")
@@ -74,6 +84,10 @@ def _disks_concerns(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) ->
 
 
 def _disk_concerns(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concern]:
+    short = _short_raw(appliance, disk)
+    if short is not None:
+        message = f"the file of {name} has {short} bytes, but the disk has {disk.capacity}: it is cut short"
+        yield block("file-size", message, "get a new copy from where it was made")
     if disk.parent:
         yield block(
             "delta-disk", f"{name} holds only the difference to {disk.parent}", "consolidate it first"
@@ -94,7 +108,7 @@ def _unused_disk_concerns(envelope: Envelope, system: System, parts: Sequence[It
     another kind, nor what stands in another configuration or in a second hardware section.
     """
     others = [other.host_resources for other in envelope.systems if other is not system]
-    drives = [item.node for item in parts if item.is_a(ResourceType.DISK, *_DRIVES)]
+    drives = [item.node for item in parts if item.is_disk or item.is_a(*_DRIVES)]
     resources = set().union(*others, (text for node in drives for text in _host_resources(node)))
     references = resources | {hardware.parse_resource(text)[1] for text in resources}
     for disk in envelope.disks:
@@ -121,17 +135,49 @@ def _host_resources(node: Node) -> Iterator[str]:
 def _file_concerns(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:
     if formats.declared_format(disk) is None:
         yield block("disk-format", f"{name} has an unknown format: {disk.format or file.name}")
+    if file.declared is not None:
+        yield from _differences(name, file, file.declared)
     if file.compression not in ("", "gzip"):
         yield block("disk-compression", f"{name} is compressed by {file.compression}", "use gzip, or none")
     first_file = piece_name(file, 0) if file.chunk else file.name
     if appliance.package.has(first_file) is False:
+        similar = ", ".join(stored.numbered_names(appliance.package, file.name)[:_SHOWN])
         yield block(
             "file-missing",
             f"{first_file}, which holds {name}, is not in the package",
-            "get the complete package",
+            f"it has {similar}, and it is not clear which one is meant: correct the descriptor"
+            if similar
+            else "get the complete package",
         )
-    if appliance.digest(file.name, full_scan=False) is None:
+    if appliance.file_digest(file, full_scan=False) is None:
         yield from _digest_concerns(appliance, disk, file)
+
+
+def _differences(name: str, file: File, declared: File) -> Iterator[Concern]:
+    """What is unlike in the package and in the descriptor."""
+    if (file.name, file.chunk) != (declared.name, declared.chunk):
+        used = f"the pieces {piece_name(file, 0)} and so on are" if file.chunk else f"{file.name} is"
+        yield warn(
+            "file-renamed", f"{declared.name}, which holds {name}, is not in the package", f"{used} used"
+        )
+    if file.compression == "gzip":
+        if not declared.compression:
+            message = f"{file.name} is compressed by gzip, and the descriptor does not say so"
+            yield warn("compression-differs", message, "it is unpacked")
+    elif declared.compression == "gzip" and not file.compression:
+        message = f"{file.name} is not compressed, but the descriptor says so"
+        yield warn("compression-differs", message, "it is read as it is")
+
+
+def _short_raw(appliance: Appliance, disk: VirtualDisk) -> int | None:
+    """Bytes of the file of a raw disk that is shorter than the disk; else None.
+
+    Not of oVirt's disks: what their descriptors say of formats and sizes is that of the volume at oVirt.
+    """
+    if disk.file is None or disk.volume_format or formats.declared_format(disk) != "raw":
+        return None
+    size = stored.file_size(appliance.package, disk.file)
+    return size if size is not None and size < disk.capacity else None
 
 
 def _digest_concerns(appliance: Appliance, disk: VirtualDisk, file: File) -> Iterator[Concern]:
@@ -162,6 +208,33 @@ def _piece_names(appliance: Appliance, file: File) -> list[str]:
         listed = set(appliance.package.names(full_scan=False) or ())
         count = next(number for number in range(len(listed) + 1) if piece_name(file, number) not in listed)
     return [piece_name(file, number) for number in range(max(count, 1))]
+
+
+def _size_concerns(parts: Sequence[Item]) -> Iterator[Concern]:
+    """Sizes that the descriptor does not have. `steps.preflight` drops them if the import sets these."""
+    if not any(item.is_a(ResourceType.PROCESSOR) for item in parts):
+        yield warn(
+            "cpu-assumed",
+            "the descriptor names no processor",
+            f"the VM gets {hardware.ASSUMED_VCPUS} vCPU; set spec.cpus of the import for another number",
+        )
+    if not any(item.is_a(ResourceType.MEMORY) for item in parts):
+        yield warn(
+            "memory-assumed",
+            "the descriptor names no memory",
+            f"the VM gets {hardware.ASSUMED_MEMORY_MIB} MiB; set spec.memory of the import for another size",
+        )
+
+
+def _required_concerns(parts: Sequence[Item]) -> Iterator[Concern]:
+    """Elements of items that nobody may ignore, and that vmferry does not know (DSP0243, 8.3)."""
+    for item in parts:
+        for node in item.node.children:
+            if node.get("required").lower() == "true" and node.name not in ELEMENTS:
+                message = f"{item.label or item.id} has the required element {node.name!r}, which is unknown"
+                yield block(
+                    "required-unknown", message, "if the VM runs without it, remove it from the descriptor"
+                )
 
 
 def _device_concerns(parts: Sequence[Item]) -> Iterator[Concern]:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from steps.disk import self_contained
+from steps.disk import self_contained, virtual_size
+from steps.disk.vmdk import SECTOR
 from steps.model import guestos
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Power, listed
-from steps.providers.ova import formats, hardware, vendors
+from steps.providers.ova import formats, hardware, stored, vendors
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.concerns import concerns
-from steps.providers.ova.envelope import Envelope, File, System, piece_name
+from steps.providers.ova.envelope import Envelope, System
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, ResourceType, boot_positions, items, parse_int
 
-_MAX_OPENED_PIECES: Final = 64
-"""Most files that one read opens: pieces of real packages have some MB."""
 MAX_CAPACITY: Final = 64 << 40
 """Bytes. vSphere's largest disk has 62 TiB (Broadcom, Configuration Maximums); more is an error."""
 
@@ -79,8 +78,11 @@ def measure_disks(
 
     An unknown size is 0. Each disk is opened, so a descriptor with too many is not read to its end.
     """
-    drives = listed(hardware.drives(appliance.envelope, system, parts))
-    return [(drive, capacity(appliance, drive), delta_reason(appliance, drive)) for drive in drives]
+    drives = (stored.drive(appliance, drive) for drive in hardware.drives(appliance.envelope, system, parts))
+    # One drive after the other: their first bytes are read, and a server sends more than these.
+    return list(
+        listed((drive, capacity(appliance, drive), delta_reason(appliance, drive)) for drive in drives)
+    )
 
 
 def _disks(drives: Iterable[tuple[Drive, int]], boot: Mapping[Item, int]) -> tuple[Disk, ...]:
@@ -115,11 +117,22 @@ def capacity(appliance: Appliance, drive: Drive) -> int:
     if disk is None:
         return 0
     file_format = formats.declared_format(disk)
-    head = b""
-    if disk.file and file_format and not (disk.file.compression or disk.file.chunk):
-        head = appliance.package.peek(disk.file.name, formats.HEAD_BYTES)
-    size = (formats.capacity(head, file_format) if file_format else 0) or disk.capacity
+    size = 0
+    if disk.file and file_format:
+        file_size = stored.file_size(appliance.package, disk.file)
+        if file_format == "raw":
+            size = _raw_size(file_size, disk.capacity)
+        else:
+            size = virtual_size.of(file_format, stored.reader(appliance.package, disk.file), file_size)
+    size = size or disk.capacity
     return size if size <= MAX_CAPACITY else 0
+
+
+def _raw_size(file_size: int | None, declared: int) -> int:
+    """Bytes of a raw disk, whose file is the disk; 0 for the descriptor's. A smaller file is cut short."""
+    if file_size is None or file_size < declared or file_size % SECTOR:
+        return 0
+    return file_size
 
 
 def delta_reason(appliance: Appliance, drive: Drive) -> str:
@@ -129,35 +142,12 @@ def delta_reason(appliance: Appliance, drive: Drive) -> str:
     if disk is None or disk.file is None or file_format is None:
         return ""
     try:
-        self_contained.check(file_format, _disk_reader(appliance, disk.file), name=disk.file.name)
+        self_contained.check(file_format, stored.reader(appliance.package, disk.file), name=disk.file.name)
     except StepError as error:
         if error.code is not Exit.UNSUPPORTED:
             raise
         return f"{error.what}: {error.why}"
     return ""
-
-
-def _disk_reader(appliance: Appliance, file: File) -> self_contained.ReadAt:
-    """The bytes of a disk's file; only the first ones if it is compressed."""
-    if file.compression == "gzip":
-        head = formats.inflate_head(_read_bytes(appliance, file, 0, formats.PACKED_HEAD_BYTES))
-        return lambda offset, count: head[offset : offset + count]
-    return lambda offset, count: _read_bytes(appliance, file, offset, count)
-
-
-def _read_bytes(appliance: Appliance, file: File, offset: int, count: int) -> bytes:
-    """Bytes of a file, split or not."""
-    if not file.chunk:
-        return appliance.package.peek(file.name, count, offset)
-    content, end = b"", offset + count
-    for number in range(offset // file.chunk, offset // file.chunk + _MAX_OPENED_PIECES):
-        position = offset + len(content)
-        length = min(end, (number + 1) * file.chunk) - position
-        part = appliance.package.peek(piece_name(file, number), length, position - number * file.chunk)
-        content += part
-        if len(part) < length or len(content) == count:
-            break
-    return content
 
 
 def networks(envelope: Envelope) -> set[str]:

@@ -30,6 +30,8 @@ class File:
     size: int | None = None
     compression: str = ""
     chunk: int = 0
+    declared: File | None = None
+    """The file as the descriptor has it, if the package has another one (`steps.providers.ova.stored`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,12 @@ import structlog
 
 from steps.disk.blank import land_blank
 from steps.disk.land import Landed, Source, land
+from steps.disk.source import Digest
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
 from steps.providers import Access, ProgressCallback
-from steps.providers.ova import describe, formats, hardware
+from steps.providers.ova import describe, formats, hardware, stored
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import MAX_PIECES, File, VirtualDisk, piece_name
 from steps.providers.ova.items import items
@@ -69,7 +70,7 @@ def export(
     if virtual.file is None:
         identity = f"{appliance.package.display_url} {disk.key}"
         return land_blank(out, format=disk_format.value, capacity=disk.capacity, identity=identity)
-    source = _source(appliance, virtual, virtual.file, what)
+    source = _found_source(appliance, virtual, what)
     limit = access.plan.download_seconds
     return land(
         source,
@@ -82,11 +83,27 @@ def export(
     )
 
 
+def _found_source(appliance: Appliance, virtual: VirtualDisk, what: str) -> Source:
+    """The source of the disk's bytes. Without Range, the file's own name may show only now."""
+    assert virtual.file is not None  # noqa: S101 - the caller has checked it
+    try:
+        return _source(appliance, virtual, virtual.file, what)
+    except StepError as error:
+        if error.code is not Exit.NOT_FOUND:
+            raise
+        other = stored.disk(appliance.package, virtual, full_scan=True)
+        if other.file is None or other.file == virtual.file:
+            raise
+        log.warning("the package has the file by another name", file=other.file.name)
+        return _source(appliance, other, other.file, what)
+
+
 def _current_disk(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
     """The current disk, if it is still the one that was described and can be landed."""
     system = appliance.by_id(machine.source_id) or appliance.system(machine.source_id)
     drives = hardware.drives(appliance.envelope, system, items(appliance.envelope, system))
-    drive = next((candidate for candidate in drives if candidate.key == disk.key), None)
+    found = next((candidate for candidate in drives if candidate.key == disk.key), None)
+    drive = found and stored.drive(appliance, found)
     if drive is None or drive.disk is None:
         raise StepError(Exit.NOT_FOUND, what, f"the package no longer has the disk {disk.key}", _NEW_IMPORT)
     virtual_disk, size = drive.disk, describe.capacity(appliance, drive)
@@ -115,11 +132,13 @@ def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> S
     if file.chunk:
         pieces = _pieces(appliance, file, what)
         file_names = list(pieces)
-        parts = tuple(_with_digest(appliance, name, piece) for name, piece in pieces.items())
+        parts = tuple(_with(appliance.digest(name, full_scan=True), piece) for name, piece in pieces.items())
         # The manifest may have a digest of the whole, or one of each piece.
-        source = _with_digest(appliance, file.name, Source("", identity=file.name, parts=parts))
+        whole = Source("", identity=file.name, parts=parts)
+        source = _with(appliance.file_digest(file, full_scan=True), whole)
     else:
-        source = _with_digest(appliance, file.name, appliance.package.source(file.name))
+        source = appliance.package.source(file.name)
+        source = _with(appliance.file_digest(file, full_scan=True), source)
     digests = [source.digest] if source.digest or not source.parts else [part.digest for part in source.parts]
     if None in digests and appliance.manifest(full_scan=True):
         unchecked = file_names[digests.index(None)]
@@ -137,9 +156,8 @@ def _compression(file: File, what: str) -> Literal["", "gzip"]:
     return ""
 
 
-def _with_digest(appliance: Appliance, name: str, source: Source) -> Source:
+def _with(digest: Digest | None, source: Source) -> Source:
     """A file of the package, with its digest if there is one."""
-    digest = appliance.digest(name, full_scan=True)
     if digest is None:
         return source
     # Part of the name too: what landed unchecked, or under another digest, is not taken for it.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from typing import Final, Literal
 
-from steps.disk.vmdk import MAGIC, SECTOR, Header
-from steps.model.contract import StepError
 from steps.providers.ova.envelope import VirtualDisk
 
 DiskFileFormat = Literal["vmdk", "qcow2", "raw", "vpc", "vhdx"]
@@ -31,8 +28,15 @@ _SUFFIXES: Final[dict[str, DiskFileFormat]] = {
     "vhd": "vpc",
     "vhdx": "vhdx",
 }
-HEAD_BYTES: Final = 512
-"""First bytes that contain a disk's size."""
+_COMPRESSION_MAGICS: Final = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bzip2"),
+    (b"PK\3\4", "zip"),
+)
+COMPRESSIONS: Final = {"gzip": "gz", "xz": "xz", "zstd": "zst", "bzip2": "bz2", "zip": "zip"}
+"""The endings of names of compressed files."""
 PACKED_HEAD_BYTES: Final = 1 << 16
 """Bytes of a compressed file that are inflated to read its beginning."""
 _MAX_INFLATED: Final = 1 << 20
@@ -50,12 +54,23 @@ def declared_format(disk: VirtualDisk) -> DiskFileFormat | None:
             return file_format
     if uri or disk.file is None:
         return None
-    return format_by_name(disk.file.name.removesuffix(".gz") if disk.file.compression else disk.file.name)
+    return format_by_name(without_compression(disk.file.name))
 
 
 def format_by_name(name: str) -> DiskFileFormat | None:
     """The format by a file's name."""
     return _SUFFIXES.get(name.lower().rpartition(".")[2])
+
+
+def without_compression(name: str) -> str:
+    """A file's name without the ending of a compression."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and suffix.lower() in COMPRESSIONS.values() else name
+
+
+def compression_of(head: bytes) -> str:
+    """The compression of a file that begins with `head`: `gzip`, `xz` and so on; "" for none."""
+    return next((name for magic, name in _COMPRESSION_MAGICS if head.startswith(magic)), "")
 
 
 def inflate_head(packed: bytes) -> bytes:
@@ -64,16 +79,3 @@ def inflate_head(packed: bytes) -> bytes:
         return zlib.decompressobj(_GZIP).decompress(packed, _MAX_INFLATED)
     except zlib.error:
         return b""
-
-
-def capacity(head: bytes, file_format: DiskFileFormat) -> int:
-    """Bytes of the disk that begins with `head`; 0 if it is not there, or impossible."""
-    if file_format == "vmdk" and len(head) >= SECTOR and head.startswith(MAGIC):
-        try:
-            return Header.parse(head).size
-        except StepError:
-            return 0
-    if file_format == "qcow2" and head.startswith(b"QFI\xfb") and len(head) >= 32:
-        size: int = struct.unpack_from(">Q", head, 24)[0]
-        return size
-    return 0

@@ -17,6 +17,10 @@ _MAX_VCPUS: Final = 4096
 _MAX_MEMORY: Final = 1 << 46
 """64 TiB; the largest VMs of any hypervisor have less than half of it."""
 _MIB: Final = 1 << 20
+ASSUMED_VCPUS: Final = 1
+"""As vSphere and virt-v2v take a descriptor without processors."""
+ASSUMED_MEMORY_MIB: Final = 1024
+"""As virt-v2v takes a descriptor without memory (input/parse_ovf_from_ova.ml)."""
 
 _CONTROLLERS: Final = (
     # A part of the subtype and its meaning: the first match counts.
@@ -46,7 +50,6 @@ _NO_CONTROLLERS: Final = (
     ResourceType.PROCESSOR,
     ResourceType.MEMORY,
     ResourceType.ETHERNET,
-    ResourceType.DISK,
     ResourceType.CD,
     ResourceType.DVD,
     ResourceType.FLOPPY,
@@ -104,7 +107,10 @@ class Cpu:
 
 
 def cpu(items: Sequence[Item], name: str) -> Cpu:
-    """The processors; cores per socket are VMware's and oVirt's word.
+    """The processors; `ASSUMED_VCPUS` without an item. Cores per socket are VMware's and oVirt's word.
+
+    A topology that does not fit their number is kept as it is written: `steps.model.mapping.topology` changes
+    it.
 
     Raises:
         StepError: INVALID, if the number is unreadable or impossible.
@@ -112,7 +118,7 @@ def cpu(items: Sequence[Item], name: str) -> Cpu:
     processors = [item for item in items if item.is_a(ResourceType.PROCESSOR)]
     first = next(iter(processors), None)
     if first is None:
-        raise _invalid(name, "it has no processor")
+        return Cpu(ASSUMED_VCPUS)
     node = first.node
     threads = parse_int(node.value("threads_per_cpu")) or 1
     cores = parse_int(node.value("CoresPerSocket", "cpu_per_socket")) or 1
@@ -120,19 +126,22 @@ def cpu(items: Sequence[Item], name: str) -> Cpu:
     count = (
         sum(parse_int(item.node.value("VirtualQuantity")) for item in processors) or sockets * cores * threads
     )
-    if count > _MAX_VCPUS or cores * threads > count:
-        raise _invalid(name, f"it has {count} processors, with {cores} cores of {threads} threads per socket")
+    if count > _MAX_VCPUS:
+        raise _invalid(name, f"it has {count} processors")
     return Cpu(count, cores, threads)
 
 
 def memory_mib(items: Sequence[Item], name: str) -> int:
-    """Memory in MiB.
+    """Memory in MiB; `ASSUMED_MEMORY_MIB` without an item for it.
 
     Raises:
         StepError: INVALID, if it is unreadable or impossible.
     """
+    memory_items = [item for item in items if item.is_a(ResourceType.MEMORY)]
+    if not memory_items:
+        return ASSUMED_MEMORY_MIB
     size = 0
-    for item in (item for item in items if item.is_a(ResourceType.MEMORY)):
+    for item in memory_items:
         quantity, unit = item.node.value("VirtualQuantity"), item.node.value("AllocationUnits")
         try:
             part = units.parse_size(quantity, unit)
@@ -151,9 +160,10 @@ def drives(envelope: Envelope, system: System, items: Sequence[Item]) -> Iterato
     Raises:
         StepError: AMBIGUOUS, if several disks, files or controllers have an identifier that is used.
     """
-    controllers = index_by_id((item for item in items if not item.is_a(*_NO_CONTROLLERS)), system)
+    others = (item for item in items if not item.is_disk and not item.is_a(*_NO_CONTROLLERS))
+    controllers = index_by_id(others, system)
     seen = set[str]()
-    for item in (item for item in items if item.is_a(ResourceType.DISK)):
+    for item in (item for item in items if item.is_disk):
         disk, parent = find_disk(envelope, _host_resource(item)), controllers.find(item.parent)
         controller = controller_type(disk.interface if disk and disk.interface else parent)
         key = _disk_key(disk.id if disk else "", item, seen)

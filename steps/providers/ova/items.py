@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
@@ -15,6 +16,31 @@ from steps.providers.ova.markup import Node
 
 _ITEM_ELEMENTS = ("Item", "StorageItem", "EthernetPortItem")
 """OVF 2.0 has the last two for disks and cards; what stands in them is called the same."""
+ELEMENTS: Final = frozenset(
+    (
+        *("Address", "AddressOnParent", "AllocationUnits", "AutomaticAllocation", "AutomaticDeallocation"),
+        *("Bandwidth", "Caption", "ChangeableType", "ComponentSetting", "ConfigurationName", "Connection"),
+        *("ConsumerVisibility", "Description", "ElementName", "Generation", "HostExtentName"),
+        *("HostExtentNameFormat", "HostExtentNameNamespace", "HostExtentStartingAddress", "HostResource"),
+        *("HostResourceBlockSize", "InstanceID", "InstanceId", "Limit", "MappingBehavior"),
+        *("OtherHostExtentNameFormat", "OtherHostExtentNameNamespace", "OtherResourceType", "Parent"),
+        *("PoolID", "Reservation", "ResourceSubType", "ResourceType", "SoID", "SoOrgID", "VirtualQuantity"),
+        *("VirtualQuantityUnits", "VirtualResourceBlockSize", "Weight", "Access", "AllowedPriorities"),
+        *("DefaultPortVID", "DefaultPriority", "DesiredVLANEndpointMode", "GroupID", "ManagerID"),
+        *("NetworkPortProfileID", "NetworkPortProfileIDType", "OtherEndpointMode", "OtherManagementAddress"),
+        *(
+            "PortCorrelationID",
+            "PortVID",
+            "Promiscuous",
+            "ReceiveBandwidthLimit",
+            "ReceiveBandwidthReservation",
+        ),
+        *("SourceMACFilteringEnabled", "VSITypeID", "VSITypeIDVersion", "AllowedToReceiveMACAddresses"),
+        *("AllowedToReceiveVLANs", "AllowedToTransmitMACAddresses", "AllowedToTransmitVLANs"),
+        *("Config", "ExtraConfig", "CoresPerSocket", "cpu_per_socket", "num_of_sockets", "threads_per_cpu"),
+    )
+)
+"""The elements of an item: CIM 2.52, of storage and ports too, and those of makers that are read here."""
 _RANGE_BOUNDS = ("min", "max")
 """Values of `bound` that only say how much there may be; `normal` is a device as any other (8.4)."""
 
@@ -32,10 +58,22 @@ class ResourceType(enum.IntEnum):
     CD = 15
     DVD = 16
     DISK = 17
+    STORAGE_EXTENT = 19
     STORAGE = 20
     SERIAL = 21
     PARALLEL = 22
     USB = 23
+    LOGICAL_DISK = 31
+    STORAGE_VOLUME = 32
+
+
+_DISK_KINDS = (
+    ResourceType.DISK,
+    ResourceType.STORAGE_EXTENT,
+    ResourceType.LOGICAL_DISK,
+    ResourceType.STORAGE_VOLUME,
+)
+"""XenServer and XCP-ng write the second one for each disk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +112,17 @@ class Item:
     def connected(self) -> bool:
         """Whether it is connected when the VM is switched on (DSP0243, table 3)."""
         return self.node.value("AutomaticAllocation").lower() != "false"
+
+    @cached_property
+    def is_disk(self) -> bool:
+        """Whether it is a hard disk. A storage device of another kind is one if it refers to a disk or file.
+
+        Writers use OTHER STORAGE for controllers too, which refer to nothing.
+        """
+        has_content = any(node.text.strip() for node in self.node.find_all("HostResource"))
+        if self.is_a(ResourceType.DISK):
+            return True
+        return has_content and self.is_a(*_DISK_KINDS, ResourceType.STORAGE)
 
     def is_a(self, *kinds: ResourceType) -> bool:
         return self.kind in {str(int(kind)) for kind in kinds}

@@ -78,6 +78,22 @@ class OvfManifest:
     def _index(self) -> NameIndex:
         return NameIndex([*self.digests, *self.unknown])
 
+    def relative_to(self, descriptor: str) -> OvfManifest:
+        """The manifest without the folder of the package, if all its names begin with one.
+
+        `sha256sum FOLDER/*` writes such names. The standard wants them relative to the descriptor.
+        """
+        folder = next(iter(self.files)).partition("/")[0] + "/"
+        if self._index.find(descriptor, self.name) is not None or not all(
+            name.startswith(folder) for name in self.files
+        ):
+            return self
+        if self._index.find(folder + descriptor, self.name) is None:
+            return self
+        digests = {name.removeprefix(folder): digest for name, digest in self.digests.items()}
+        unknown = {name.removeprefix(folder): written for name, written in self.unknown.items()}
+        return OvfManifest(self.name, digests, unknown)
+
 
 def read(text: bytes, name: str) -> OvfManifest:
     """Read a manifest; `name` is for errors.

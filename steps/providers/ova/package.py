@@ -23,6 +23,8 @@ from steps.providers.ova.tar import Member, Tar
 
 _REMEMBERED: Final = 64
 """Files whose place and first bytes are kept: a disk may be split into thousands of files."""
+_NEXT_URL: Final = (Exit.NOT_FOUND, Exit.DENIED, Exit.INVALID)
+"""Answers after which another possible URL of a file is requested."""
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-8 and UTF-16."""
 
@@ -69,7 +71,7 @@ def open_package(access: Access) -> Iterator[Package]:
     settings = HttpSettings.read(access.plan, access.credentials, address, access.stop)
     file = source_file.locate(_find_descriptor(address), settings)
     if _is_xml(file.head):
-        yield FolderPackage(Address(file.url), file, settings)
+        yield FolderPackage(Address(file.url), file, settings, given=address)
         return
     with contextlib.closing(FileReader(file, access.stop)) as reader:
         yield TarPackage(reader)
@@ -115,17 +117,23 @@ def _normalized_head(head: bytes) -> bytes:
 
 
 class TarPackage:
-    """A tar; the descriptor should be first in it (DSP0243, 6.4), but may be elsewhere."""
+    """A tar; the descriptor should be first in it (DSP0243, 6.4), but may be elsewhere.
+
+    Names are relative to the descriptor, as references are (DSP0243, 7.1). If it lies in a folder, files
+    outside of that folder have the names that they have in the tar.
+    """
 
     def __init__(self, reader: FileReader) -> None:
         self.display_url = reader.file.display_url
         self.version = reader.file.version
         self.supports_range = reader.file.supports_range
         self._tar = Tar(reader)
+        self._folder: str | None = None
+        """The descriptor's folder, with a slash at its end; None before it was searched for."""
 
     def descriptor(self) -> tuple[str, bytes]:
         """As in the protocol; if searching is cheap, there must be no second one, and no file twice."""
-        member = self._tar.find(_is_descriptor)
+        member = self._descriptor_member()
         if member is None:
             raise StepError(
                 Exit.INVALID,
@@ -141,10 +149,24 @@ class TarPackage:
                     descriptors,
                     "pack it again with one .ovf file, or use the URL of an .ovf file",
                 )
-        return member.name, self._tar.read(member, MAX_BYTES)
+        return member.name.rpartition("/")[2], self._tar.read(member, MAX_BYTES)
+
+    def _descriptor_member(self) -> Member | None:
+        member = self._tar.find(_is_descriptor)
+        folder, slash, _ = member.name.rpartition("/") if member else ("", "", "")
+        self._folder = folder + slash
+        return member
 
     def names(self, *, full_scan: bool) -> list[str] | None:
-        return self._tar.names() if self.supports_range or full_scan else None
+        if not (self.supports_range or full_scan):
+            return None
+        folder = self._descriptor_folder()
+        return list(dict.fromkeys(name.removeprefix(folder) for name in self._tar.names()))
+
+    def _descriptor_folder(self) -> str:
+        if self._folder is None:
+            self._descriptor_member()
+        return self._folder or ""
 
     def has(self, name: str) -> bool | None:
         if self._find(name, full_scan=False) is not None:
@@ -172,7 +194,13 @@ class TarPackage:
         return _identified_source(self._tar.reader.file, member.offset, member.length, name)
 
     def _find(self, name: str, *, full_scan: bool) -> Member | None:
-        member = self._tar.find_spelling(checked_reference(name), full_scan=full_scan)
+        """The file next to the descriptor, else the one that has this name in the tar."""
+        folder = self._descriptor_folder()
+        member = self._find_in_tar(folder + checked_reference(name), full_scan=full_scan) if folder else None
+        return member or self._find_in_tar(checked_reference(name), full_scan=full_scan)
+
+    def _find_in_tar(self, name: str, *, full_scan: bool) -> Member | None:
+        member = self._tar.find_spelling(name, full_scan=full_scan)
         if member is None or member.name == name or not (self.supports_range or full_scan):
             return member
         exact = self._tar.name_index().find(name, self.display_url)  # an exact match takes precedence
@@ -182,11 +210,15 @@ class TarPackage:
 class FolderPackage:
     """Files next to a descriptor, on a server or in a local folder."""
 
-    def __init__(self, address: Address, file: SourceFile, settings: HttpSettings) -> None:
+    def __init__(
+        self, address: Address, file: SourceFile, settings: HttpSettings, *, given: Address | None = None
+    ) -> None:
+        """`given` is the address of the descriptor before redirects."""
         self.display_url = file.display_url
         self.version = file.version
         self.supports_range = True
         self._address = address
+        self._given = given or address
         self._descriptor_file = file
         self._settings = settings
         self._files: dict[str, SourceFile | None] = {}
@@ -254,16 +286,39 @@ class FolderPackage:
         return self._listing.find(name, self.display_url)
 
     def _locate(self, name: str) -> SourceFile | None:
+        """A file by its exact name; None if it is missing.
+
+        Raises:
+            StepError: DENIED and other errors of a server, with the file's name.
+        """
         checked_name(name, self.display_url)
         folder = self._address.path
-        url = self._local_url(folder.parent, name) if folder else self._remote_url(name)
-        try:
-            file = source_file.locate(url, self._settings)
-        except StepError as error:
-            if error.code is Exit.NOT_FOUND:
-                return None
-            raise
-        return None if _is_web_page(file.head) else file
+        urls = [self._local_url(folder.parent, name)] if folder else self._remote_urls(name)
+        refusals: list[StepError] = []
+        is_missing = False
+        for url in urls:
+            try:
+                file = source_file.locate(url, self._settings)
+            except StepError as error:
+                if error.code not in _NEXT_URL:
+                    raise
+                is_missing = is_missing or error.code is Exit.NOT_FOUND
+                refusals.append(error)
+                continue
+            if not _is_web_page(file.head):
+                return file
+            is_missing = True
+        if is_missing or not refusals:
+            return None
+        raise self._refusal(name, refusals[0])
+
+    def _refusal(self, name: str, error: StepError) -> StepError:
+        """The error for a file that the server refuses."""
+        what = f"{error.what}, for {name} next to {self.display_url}"
+        if not urlsplit(self._address.url).query:
+            return StepError(error.code, what, error.why, error.remedy)
+        why = "it was requested with the query (?...) of the descriptor's URL, and without it"
+        return StepError(error.code, what, why, "use a URL whose query is valid for all files of the package")
 
     def _local_url(self, folder: Path, name: str) -> Address:
         """A file in the folder: a link in it must not lead to one outside."""
@@ -276,12 +331,21 @@ class FolderPackage:
             )
         return Address(path.as_uri())
 
-    def _remote_url(self, name: str) -> Address:
-        """A file on the same server, with a URL based on the descriptor's."""
-        url = urljoin(self._address.url, quote(name))
-        if origin(url) != origin(self._address.url):
-            raise StepError(Exit.UNSUPPORTED, f"{self.display_url} names {name!r}", "it is on another server")
-        return Address(url)
+    def _remote_urls(self, name: str) -> list[Address]:
+        """Where a file may be: next to the descriptor, with its query and without it; before redirects too.
+
+        A query may be a permission for all files of a folder, or belong to the descriptor alone.
+        """
+        urls = []
+        for base in (self._address, self._given):
+            url = urljoin(base.url, quote(name))
+            if origin(url) != origin(base.url):
+                raise StepError(
+                    Exit.UNSUPPORTED, f"{self.display_url} names {name!r}", "it is on another server"
+                )
+            query = urlsplit(base.url).query
+            urls += [f"{url}?{query}", url] if query else [url]
+        return [Address(url) for url in dict.fromkeys(urls)]
 
 
 def _identified_source(file: SourceFile, offset: int, length: int | None, name: str) -> Source:

@@ -186,7 +186,7 @@ def _redirect_url(
 
 
 def _refusal(answer: http.client.HTTPResponse, host: str, settings: HttpSettings) -> StepError:
-    fault = status_fault(answer.status, answer.reason, host)
+    fault = status_fault(answer.status, answer.reason, host, answer.headers)
     if fault.code is Exit.DENIED:
         remedy = "check username and password in the source's secret"
         return StepError(fault.code, fault.what, "" if settings.login else "no user name is set", remedy)

@@ -279,21 +279,37 @@ class Tar:
         )
 
 
+_OTHER_KINDS: Final = (
+    # First bytes, what such a file is, and what to do.
+    (b"\x1f\x8b", "it is compressed by gzip", "unpack it: `gunzip -c FILE > MACHINE.ova`"),
+    (b"\xfd7zXZ\0", "it is compressed by xz", "unpack it: `xz -dc FILE > MACHINE.ova`"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed by zstd", "unpack it: `zstd -dc FILE > MACHINE.ova`"),
+    (b"BZh", "it is compressed by bzip2", "unpack it: `bzip2 -dc FILE > MACHINE.ova`"),
+    (b"PK\3\4", "it is a zip file", "unpack it (`unzip FILE`)"),
+    (b"7z\xbc\xaf\x27\x1c", "it is a 7-Zip file", "unpack it (`7z x FILE`)"),
+    (b"Rar!\x1a\7", "it is a rar file", "unpack it (`unrar x FILE`)"),
+    (b"KDMV", "it is a VMDK, a disk without a VM", ""),
+    (b"# Disk DescriptorFile", "it is a VMDK, a disk without a VM", ""),
+    (b"QFI\xfb", "it is a qcow2 image, a disk without a VM", ""),
+    (b"vhdxfile", "it is a VHDX, a disk without a VM", ""),
+    (b"conectix", "it is a VHD, a disk without a VM", ""),
+)
+_WEB_PAGES: Final = (b"<!doctype html", b"<html")
+
+
 def not_a_tar(name: str, head: bytes) -> StepError:
     """The error for a file that is not an archive."""
-    start = head.lstrip()[:64].lower()
-    kinds = {
-        b"\x1f\x8b": "it is compressed by gzip",
-        b"pk\x03\x04": "it is a zip file",
-        b"kdmv": "it is a VMDK, a disk without a VM",
-        b"qfi\xfb": "it is a qcow2 image, a disk without a VM",
-        b"<!doctype html": "it is a web page",
-        b"<html": "it is a web page",
-    }
-    why = next((text for magic, text in kinds.items() if start.startswith(magic)), "")
+    remedy = "use the URL of an .ova or an .ovf file"
+    for magic, why, first in _OTHER_KINDS:
+        if head.startswith(magic):
+            return StepError(
+                Exit.INVALID, f"{name} is not an OVA", why, f"{first}, then {remedy}" if first else remedy
+            )
     # Never its bytes: a message must not show what an address inside the cluster answers.
-    why = why or ("it does not begin with a tar header" if head.strip(b"\0") else "it is empty")
-    return StepError(Exit.INVALID, f"{name} is not an OVA", why, "use the URL of an .ova or an .ovf file")
+    why = "it does not begin with a tar header" if head.strip(b"\0") else "it is empty"
+    if head.lstrip()[:64].lower().startswith(_WEB_PAGES):
+        why = "it is a web page"
+    return StepError(Exit.INVALID, f"{name} is not an OVA", why, remedy)
 
 
 def _is_checksum_valid(block: bytes) -> bool:

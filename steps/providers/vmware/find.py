@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
+from steps.model import inventory_path
 from steps.model.contract import Exit, StepError
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
@@ -151,7 +152,7 @@ def machine(session: Session, dc: Datacenter, vm: str, folder: str | None) -> In
     """The VM that `vm` identifies: by its name, else its object id, instance UUID or BIOS UUID.
 
     Names are compared exactly, case included. `folder` narrows names down (empty: the top folder; None:
-    anywhere); an id needs none.
+    anywhere); an id needs none. `workflows.plan` has split an inventory path into both.
 
     Raises:
         StepError: NOT_FOUND with similar names; AMBIGUOUS with all matching paths; UNSUPPORTED: a template.
@@ -209,7 +210,7 @@ def _by_id(vms: Sequence[InventoryVm], vm: str) -> list[InventoryVm]:
 
 
 def _not_found(vms: Sequence[InventoryVm], dc: Datacenter, vm: str, folder: str | None) -> StepError:
-    where = f"{join_path((*dc.path, 'vm'))}{'/' + folder.strip('/') if folder and folder.strip('/') else ''}"
+    where = _shown_folder(dc, folder)
     elsewhere = [str(match) for match in _by_name(vms, vm, None)]
     similar = difflib.get_close_matches(vm, {match.name for match in vms}, n=SIMILAR_SHOWN)
     if elsewhere:
@@ -221,6 +222,14 @@ def _not_found(vms: Sequence[InventoryVm], dc: Datacenter, vm: str, folder: str 
     return StepError(
         Exit.NOT_FOUND, f"there is no VM {vm!r} in {where}", why, "correct the name, or spec.folder"
     )
+
+
+def _shown_folder(dc: Datacenter, folder: str | None) -> str:
+    """The folder that was searched, for an error."""
+    names, top = split_path(folder or ""), (*dc.path, "vm")
+    if names[: len(top)] != top and inventory_path.is_full(folder or ""):
+        return f"the folder {join_path(names)}, because the datacenter of the source is {join_path(dc.path)}"
+    return join_path(names if names[: len(top)] == top else (*top, *names))
 
 
 def _ambiguous(what: str, names: Sequence[str], remedy: str) -> StepError:

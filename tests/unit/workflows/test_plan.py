@@ -96,6 +96,17 @@ def test_all_reasons_are_reported_at_once() -> None:
     assert all(text in reason for text, reason in zip(wanted, found, strict=True))
 
 
+def test_an_inventory_path_names_the_vm_and_its_folder() -> None:
+    made = planned(virtualMachineName="/DC0/vm/Rack1/deep")
+    assert (made.vm, made.folder) == ("deep", "/DC0/vm/Rack1")
+
+
+def test_an_inventory_path_in_another_folder_is_refused() -> None:
+    (reason,) = reasons(virtualMachineName="/DC0/vm/Rack1/deep", folder="Rack2")
+    assert "contradict each other" in reason
+    assert "remove spec.folder" in reason
+
+
 @pytest.mark.parametrize("destination", ["", "/", "a/", "/a", "a/b/c"])
 def test_a_destination_is_a_name_or_namespace_and_name(destination: str) -> None:
     (reason,) = reasons(networkMapping=[row("a", destination)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from steps.model import inventory_path
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
 from steps.providers import connect
@@ -64,6 +65,19 @@ def test_names_with_escaped_characters_are_found(find: Find, vm: str) -> None:
     machine = find(vm)
     assert machine.name in {"with/slash", "100%"}
     assert machine.path in {"/DC0/vm/with%2fslash", "/DC0/vm/100%25"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/DC0/vm/prod/web/hardware", "/DC0/vm/with%2fslash", "/DC0/vm/100%25", "/DC0/vm/b/c/twin"]
+)
+def test_a_vm_is_found_by_the_path_that_the_inventory_shows(find: Find, path: str) -> None:
+    assert find(*inventory_path.split(path, None)).path == path
+
+
+def test_a_path_in_another_datacenter_is_refused_with_the_reason(find: Find) -> None:
+    error = find.fails(*inventory_path.split("/emea/DC1/vm/elsewhere", None))
+    assert error.code is Exit.NOT_FOUND
+    assert "the folder /emea/DC1/vm, because the datacenter of the source is /DC0" in str(error)
 
 
 @pytest.mark.parametrize(

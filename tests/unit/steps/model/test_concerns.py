@@ -38,7 +38,7 @@ def test_an_ordinary_vm_causes_no_concern() -> None:
         ({"disks": ()}, [("block", "no-disks")]),
         ({"disks": tuple(a_disk(n) for n in range(MOST_DEVICES + 1))}, [("block", "too-many-devices")]),
         (
-            {"nics": tuple(a_nic(n % 100, id=f"nic-{n}") for n in range(MOST_DEVICES + 1))},
+            {"nics": tuple(a_nic(0, id=f"nic-{n}", mac=None) for n in range(MOST_DEVICES + 1))},
             [("block", "too-many-devices")],
         ),
         ({"nics": (a_nic(connected=False),)}, [("log", "nic-disconnected")]),
@@ -101,3 +101,17 @@ def test_concerns_about_different_objects_are_not_merged() -> None:
 def test_a_blocking_concern_names_a_remedy_or_is_final() -> None:
     blocks = [concern for concern in about(a_machine(disks=())) if concern.severity is Severity.BLOCK]
     assert [str(concern) for concern in blocks] == ["the VM has no disks; there is nothing to import"]
+
+
+def test_nics_with_one_mac_address_cause_a_warning_that_names_them() -> None:
+    first, second, third = (a_nic(n, id=f"nic-{n}", mac="52:54:00:00:00:01") for n in range(3))
+    other = a_nic(7, id="nic-7", mac="52:54:00:00:00:07")
+    (concern,) = about(a_machine(nics=(first, other, second, third)))
+    assert (concern.severity, concern.code) == (Severity.WARN, "mac-twice")
+    assert "nic-0, nic-1, nic-2 have the same MAC address 52:54:00:00:00:01" in concern.message
+
+
+@pytest.mark.parametrize("mac", [None, "00:00:00:00:00:00", "01:00:5e:00:00:01"])
+def test_nics_that_get_new_mac_addresses_share_none(mac: str | None) -> None:
+    nics = tuple(a_nic(n, id=f"nic-{n}", mac=mac) for n in range(2))
+    assert "mac-twice" not in {code for _, code in codes(a_machine(nics=nics))}

@@ -267,3 +267,47 @@ def test_the_wait_is_a_note_above_the_progress_which_argo_still_reads(
     assert ", until " in note
     assert last == "5/10"
     assert progress.read_text() == "5/10\n"
+
+
+def asking(seconds: float) -> NoAnswerError:
+    return NoAnswerError(Exit.UNREACHABLE, "the source answers 429", retry_after=seconds)
+
+
+@pytest.mark.parametrize("seconds", [25.0, 300.0])
+def test_a_source_is_not_asked_again_before_it_wants(
+    source: Source, context: Context, clock: Clock, seconds: float
+) -> None:
+    source.connects = iter([asking(seconds)] * 3)
+    assert with_source(context, "poweroff", source.use) == "done"
+    assert all(seconds <= pause <= 1.25 * seconds for pause in clock.pauses)
+    assert len(clock.pauses) == 3
+
+
+def test_a_source_that_asks_to_wait_at_the_first_contact_is_waited_for(
+    source: Source, context: Context, clock: Clock
+) -> None:
+    """It has answered, so its address is right."""
+    (context.request / MACHINE).unlink()
+    source.connects = iter([asking(25.0), asking(0.0)])
+    assert with_source(context, "preflight", source.use) == "done"
+    assert clock.pauses[0] >= 25
+    source.connects = iter([asking(25.0), AWAY])
+    with pytest.raises(NoAnswerError, match="refuses the connection"):
+        with_source(context, "preflight", source.use)
+
+
+def test_a_source_that_asks_for_too_long_is_asked_once_more_at_the_end_of_the_wait(
+    source: Source, context: Context, clock: Clock
+) -> None:
+    source.connects = always(asking(10.0 * WAIT))
+    with pytest.raises(NoAnswerError, match="no answer since"):
+        with_source(context, "poweroff", source.use)
+    assert clock.pauses == [pytest.approx(WAIT)]
+
+
+def test_a_dry_run_does_not_wait(source: Source, context: Context, clock: Clock) -> None:
+    save_plan(context.request, wait_seconds=0)
+    source.connects = always(asking(25.0))
+    with pytest.raises(NoAnswerError):
+        with_source(context, "preflight", source.use)
+    assert clock.pauses == []

@@ -90,6 +90,13 @@ def test_a_list_of_the_environment_that_is_none_is_refused(entry: str) -> None:
         ("//cdn.example.com/m.ova", "https://cdn.example.com/m.ova"),
         ("https://cdn.example.com/m.ova?a=b", "https://cdn.example.com/m.ova?a=b"),
         ("", HOME),
+        ("/My Files/web.ova", "https://files.example.com/My%20Files/web.ova"),
+        (" /a b.ova?name=a b ", "https://files.example.com/a%20b.ova?name=a%20b"),
+        ("/a%20b c.ova", "https://files.example.com/a%20b%20c.ova"),
+        ("/M\u00f6bel.ova".encode().decode("latin-1"), "https://files.example.com/M%C3%B6bel.ova"),
+        ("/M\u00f6bel.ova", "https://files.example.com/M%F6bel.ova"),
+        ("/\u684c.ova", "https://files.example.com/%E6%A1%8C.ova"),
+        ("//m\u00f6bel.example/a b".encode().decode("latin-1"), "https://m\u00f6bel.example/a%20b"),
     ],
 )
 def test_a_location_is_resolved(location: str, resolved: str) -> None:
@@ -106,6 +113,9 @@ def test_a_location_is_resolved(location: str, resolved: str) -> None:
             "https://a b/",
             "https://a\r\nCookie: x",
             "https://a\0b/",
+            "https://a\u00a0b/",
+            "https://\u00ff\u00fe/",
+            "/a\tb",
         ),
     ],
 )

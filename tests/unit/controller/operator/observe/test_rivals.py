@@ -143,6 +143,36 @@ def test_the_other_import_starts_when_the_first_one_ends() -> None:
     assert world.begun() == {"old", "young"}
 
 
+@pytest.mark.parametrize(
+    ("old", "young"),
+    [
+        ({"vm": "/DC0/vm/prod/web01"}, {"vm": "web01"}),
+        ({"vm": "web01", "folder": "prod"}, {"vm": "/DC0/vm/prod/web01"}),
+        ({"vm": "/DC0/vm/prod/web01/"}, {"vm": "/DC0/vm/prod/web01"}),
+    ],
+)
+def test_an_inventory_path_and_a_name_may_mean_one_vm(old: dict[str, Any], young: dict[str, Any]) -> None:
+    world = Rivals()
+    world.ask(OLD, targetVirtualMachineName="one", **old)
+    world.ask(YOUNG, targetVirtualMachineName="two", **young)
+    world.see(YOUNG, OLD, times=2)
+    assert world.begun() == {"old"}
+    assert world.summary_of(YOUNG).reason == "VirtualMachineTaken"
+
+
+def test_inventory_paths_of_two_vms_with_one_name_clash_only_at_the_target() -> None:
+    world = Rivals()
+    world.ask(OLD, "/DC0/vm/prod/web01")
+    world.ask(YOUNG, "/DC0/vm/test/web01")
+    world.see(YOUNG, OLD, times=2)
+    assert world.begun() == {"old"}
+    assert world.summary_of(YOUNG).reason == "NameTaken"
+    world.import_(YOUNG)["spec"]["targetVirtualMachineName"] = "two"
+    world.cluster.patch(IMPORT, YOUNG[1], {"spec": {"targetVirtualMachineName": "two"}}, YOUNG[0])
+    world.see(YOUNG, times=2)
+    assert world.begun() == {"old", "young"}
+
+
 @pytest.mark.parametrize("end", ["failed", "refused", "deleted"])
 def test_a_held_import_is_not_a_rival(end: str) -> None:
     world = both()

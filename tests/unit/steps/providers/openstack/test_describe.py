@@ -163,6 +163,54 @@ def test_ports_without_an_address_follow_by_age() -> None:
     assert [nic.mac for nic in made.nics] == [port.mac_address for port in (known, old, young)]
 
 
+def macs(**facts: Any) -> list[str | None]:
+    return [nic.mac for nic in described(**facts).nics]
+
+
+def test_a_port_without_an_address_keeps_its_place_by_age() -> None:
+    bare, known = a_port(0), a_port(1)
+    server = a_server(addresses=addressed(("front", [known])))
+    assert macs(server=server, ports=(known, bare)) == [bare.mac_address, known.mac_address]
+
+
+def test_a_port_without_an_address_keeps_its_place_in_novas_list() -> None:
+    bare, known = (a_port(n, created_at=None) for n in (0, 1))
+    server = a_server(addresses=addressed(("front", [known])))
+    found = macs(server=server, ports=(known, bare), interfaces=("port-0", "port-1"))
+    assert found == [bare.mac_address, known.mac_address]
+
+
+def test_novas_list_counts_more_than_age_unless_it_is_sorted_by_id() -> None:
+    ports = tuple(a_port(n) for n in range(3))
+    wanted = [ports[n].mac_address for n in (2, 0, 1)]
+    server = a_server(addresses=addressed(("front", [ports[0]])))
+    assert macs(server=server, ports=ports, interfaces=("port-2", "port-0", "port-1")) == wanted
+    by_id = tuple(a_port(n, created_at=f"2026-11-21T10:00:0{age}Z") for n, age in enumerate((2, 3, 1)))
+    assert macs(server=server, ports=by_id, interfaces=("port-0", "port-1", "port-2")) == wanted
+
+
+def test_a_port_between_two_of_another_network_keeps_its_place() -> None:
+    one, two, three = a_port(0), a_port(1, network_id=NET_B), a_port(2)
+    server = a_server(addresses=addressed(("front", [one, three]), ("back", [two])))
+    assert macs(server=server, ports=(three, two, one)) == [port.mac_address for port in (one, two, three)]
+
+
+def test_addresses_that_contradict_the_age_are_right() -> None:
+    late, bare, early = a_port(2), a_port(1), a_port(0)
+    server = a_server(addresses=addressed(("front", [late, early])))
+    assert macs(server=server, ports=(early, bare, late)) == [
+        port.mac_address for port in (late, bare, early)
+    ]
+
+
+def test_letters_of_addresses_in_either_case_are_the_same_port() -> None:
+    late, early = a_port(10), a_port(9)
+    server = a_server(addresses=addressed(("front", [late, early])))
+    for row in server.addresses["front"]:
+        row["OS-EXT-IPS-MAC:mac_addr"] = row["OS-EXT-IPS-MAC:mac_addr"].upper()
+    assert macs(server=server, ports=(early, late)) == [late.mac_address, early.mac_address]
+
+
 @pytest.mark.parametrize(
     ("status", "power", "blocked"),
     [

@@ -25,6 +25,7 @@ class Services:
 
     def __init__(self, server: Any, *, status: int = 404) -> None:
         self.server, self.status = server, status
+        self.interfaces: tuple[str, ...] | None = ("port-1", "port-0", "port-1")
         self.there = {one.id: one for one in (a_volume(0), a_volume(1))}
 
     def servers(self, **_: Any) -> list[Any]:
@@ -32,6 +33,12 @@ class Services:
 
     def server_actions(self, _server: str) -> list[Any]:
         return []
+
+    def server_interfaces(self, _server: Any) -> list[Any]:
+        if self.interfaces is None:
+            answer = SimpleNamespace(status_code=403, headers={}, request=None)
+            raise sdk.HttpException("no", response=cast("Any", answer))
+        return [SimpleNamespace(port_id=port) for port in self.interfaces]
 
     def get_volume(self, wanted: str) -> Any:
         if wanted in self.there:
@@ -93,3 +100,16 @@ def test_an_outage_of_cinder_is_not_a_missing_volume() -> None:
     with pytest.raises(StepError, match=FOREIGN) as caught:
         described(cloud(FOREIGN, status=503), listed=False)
     assert not caught.value.code.permanent
+
+
+def test_the_interfaces_are_read_in_novas_order_and_each_once() -> None:
+    there = cloud()
+    assert facts.read_one(there, there.compute.server).interfaces == ("port-1", "port-0")
+
+
+def test_an_account_that_may_not_list_interfaces_can_import_the_server() -> None:
+    there = cloud()
+    there.compute.interfaces = None
+    found = facts.read_one(there, there.compute.server)
+    assert found.interfaces == ()
+    assert len(describe.machine(found).nics) == 2

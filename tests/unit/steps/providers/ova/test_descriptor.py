@@ -10,11 +10,14 @@ import pytest
 
 from steps.model.contract import Exit
 from steps.model.machine import Machine, Severity
-from steps.model.plan import DiskFormat
+from steps.model.mapping import topology
+from steps.model.plan import CpuTopology, DiskFormat
+from steps.preflight import without_set_sizes
 from steps.providers import connect
 from steps.providers.ova import envelope, manifest, markup, units
 from steps.providers.ova.address import Address
 from tests.provider_contract import ignore
+from tests.unit.builders import a_plan
 from tests.unit.steps.providers.ova.conftest import MakeAccess, Refused
 from tests.unit.steps.providers.ova.make import MIB, build_files
 
@@ -140,7 +143,9 @@ def test_a_malformed_manifest_is_refused(refused: Refused, text: str) -> None:
         "https://alice:secret@host/m.ova",
         "https:///m.ova",
         "https://host:99999/m.ova",
-        "https://host/a b.ova",
+        "https://ho st/a.ova",
+        "https://host?a b",
+        "https://host/a\tb.ova",
         "https://host/a\r\nHost: other",
         "file://host/m.ova",
     ],
@@ -149,6 +154,15 @@ def test_an_invalid_url_is_refused(refused: Refused, text: str) -> None:
     error = refused(lambda: Address.parse(text))
     assert error.code is Exit.INVALID
     assert "secret@" not in str(error)
+
+
+def test_blanks_in_the_path_of_a_url_are_escaped() -> None:
+    assert (
+        Address.parse(" https://host/My Files/a b.ova?x=1 2 ").url
+        == "https://host/My%20Files/a%20b.ova?x=1%202"
+    )
+    assert Address.parse("https://host/a%20b.ova").url == "https://host/a%20b.ova"
+    assert Address.parse("file:///My Files/a.ova").path == Path("/My Files/a.ova")
 
 
 def changed(old: str, new: str) -> Callable[[str], str]:
@@ -221,8 +235,6 @@ def test_an_absurd_capacity_without_a_file_blocks_the_import(
         ("<rasd:VirtualQuantity>1024<", "<rasd:VirtualQuantity>many<"),
         ("<rasd:VirtualQuantity>1024<", "<rasd:VirtualQuantity>99999999999999<"),
         ("byte * 2^20", "byte * 2^999"),
-        ("<rasd:ResourceType>3<", "<rasd:ResourceType>1<"),
-        ("<rasd:ResourceType>4<", "<rasd:ResourceType>1<"),
     ],
 )
 def test_absurd_processors_and_memory_are_refused(
@@ -230,6 +242,101 @@ def test_absurd_processors_and_memory_are_refused(
 ) -> None:
     error = refused(lambda: machine_of(tmp_path, raws, access, changed(old, new)))
     assert error.code is Exit.INVALID
+
+
+@pytest.mark.parametrize(
+    ("more", "cores", "threads"),
+    [
+        ("<vmw:CoresPerSocket>4</vmw:CoresPerSocket>", 4, 1),
+        ("<rasd:cpu_per_socket>3</rasd:cpu_per_socket>", 3, 1),
+        (
+            "<rasd:cpu_per_socket>2</rasd:cpu_per_socket><rasd:threads_per_cpu>8</rasd:threads_per_cpu>",
+            2,
+            8,
+        ),
+    ],
+)
+@pytest.mark.parametrize("policy", list(CpuTopology))
+def test_a_topology_that_does_not_fit_refuses_no_vm(
+    tmp_path: Path,
+    raws: list[Path],
+    access: MakeAccess,
+    more: str,
+    cores: int,
+    threads: int,
+    policy: CpuTopology,
+) -> None:
+    kind = "<rasd:ResourceType>3</rasd:ResourceType>"
+    machine = machine_of(tmp_path, raws, access, changed(kind, kind + more))
+    assert (machine.vcpus, machine.cores_per_socket, machine.threads_per_core) == (2, cores, threads)
+    given, concerns = topology(2, cores, threads, policy=policy)
+    assert given.sockets * given.cores * given.threads == 2
+    assert [concern.code for concern in concerns]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "vcpus", "memory"),
+    [("3", "cpu-assumed", 1, 1024), ("4", "memory-assumed", 2, 1024)],
+)
+def test_a_size_that_the_descriptor_lacks_is_assumed_with_a_warning(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, kind: str, code: str, vcpus: int, memory: int
+) -> None:
+    change = changed(f"<rasd:ResourceType>{kind}<", "<rasd:ResourceType>1<")
+    machine = machine_of(tmp_path, raws, access, change)
+    assert (machine.vcpus, machine.memory_mib) == (vcpus, memory)
+    (concern,) = (concern for concern in machine.concerns if concern.code == code)
+    assert concern.severity is Severity.WARN
+    for size, plan in ((None, a_plan()), (4, a_plan(vcpus=4, memory_mib=4096))):
+        kept = {left.code for left in without_set_sizes(plan, machine.concerns)}
+        assert (code in kept) is (size is None)
+
+
+@pytest.mark.parametrize("kind", [19, 31, 32, 20])
+@pytest.mark.parametrize("reference", ["ovf:/disk/vmdisk2", "/disk/vmdisk2"])
+def test_a_disk_may_be_a_storage_device_of_another_kind(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, kind: int, reference: str
+) -> None:
+    """XenServer and XCP-ng write storage extents."""
+
+    def change(text: str) -> str:
+        before, second = text.split("<rasd:HostResource>ovf:/disk/vmdisk2</rasd:HostResource>")
+        second = second.replace("<rasd:ResourceType>17<", f"<rasd:ResourceType>{kind}<", 1)
+        return f"{before}<rasd:HostResource>{reference}</rasd:HostResource>{second}"
+
+    machine = machine_of(tmp_path, raws, access, change)
+    assert [disk.capacity for disk in machine.disks] == [raw.stat().st_size for raw in raws]
+    assert "disk-unused" not in {concern.code for concern in machine.concerns}
+    assert (tmp_path / "disk-1.raw").read_bytes() == raws[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("element", "refused"),
+    [
+        ('<rasd:Unknown ovf:required="true"/>', True),
+        ('<rasd:Unknown ovf:required="false"/>', False),
+        ("<rasd:Unknown/>", False),
+        ('<vmw:Config ovf:required="true" vmw:key="slotInfo.pciSlotNumber" vmw:value="16"/>', False),
+        ('<rasd:Weight ovf:required="true">0</rasd:Weight>', False),
+    ],
+)
+def test_an_unknown_element_that_is_required_blocks_the_import(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, element: str, *, refused: bool
+) -> None:
+    kind = "<rasd:ResourceType>6</rasd:ResourceType>"
+    machine = machine_of(tmp_path, raws, access, changed(kind, kind + element))
+    assert ("required-unknown" in {concern.code for concern in machine.concerns}) is refused
+
+
+def test_a_storage_extent_of_an_unknown_disk_blocks_the_import(
+    tmp_path: Path, raws: list[Path], access: MakeAccess
+) -> None:
+    def change(text: str) -> str:
+        text = text.replace("ovf:/disk/vmdisk2", "ovf:/disk/other")
+        before, second = text.split("ovf:/disk/other")
+        return before + "ovf:/disk/other" + second.replace("ResourceType>17<", "ResourceType>19<", 1)
+
+    machine = machine_of(tmp_path, raws, access, change)
+    assert "disk-unreadable" in {concern.code for concern in machine.concerns}
 
 
 def test_memory_without_a_unit_is_in_megabytes_if_small(

@@ -241,7 +241,7 @@ def test_names_that_differ_only_in_case_are_ambiguous(refused: Refused) -> None:
         (lines("STREEBOG({n})= {h}", "sha256"), Exit.UNSUPPORTED, "STREEBOG"),
         (lambda _: b"", Exit.CORRUPT, "empty"),
         (lambda _: b"\xef\xbb\xbf\r\n", Exit.CORRUPT, "empty"),
-        (lines("SHA256(build/{n})= {h}", "sha256"), Exit.CORRUPT, "build/"),
+        (lines("SHA256(build/{n}/x)= {h}", "sha256"), Exit.CORRUPT, "build/"),
         (lines("SHA256({n}-)= {h}", "sha256"), Exit.CORRUPT, "not in the package"),
         (lines("SHA256 of {n} is {h}", "sha256"), Exit.CORRUPT, "its line 1 has an unknown form"),
         (lambda _: b"\xff\xfeS\x00H\x00", Exit.CORRUPT, "its line 1 has an unknown form"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from steps.disk.landed import LandingFiles
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, NoAnswerError, StepError
+from steps.model.machine import Severity
 from steps.model.plan import DiskFormat
 from steps.providers import connect
 from steps.providers.ova.source_file import HttpSettings
@@ -20,7 +21,7 @@ from tests.tls import SelfSigned
 from tests.unit.steps.disk.server import Behaviour
 from tests.unit.steps.providers.ova.conftest import MakeAccess, Refused
 from tests.unit.steps.providers.ova.make import build_files, build_ova
-from tests.unit.steps.providers.ova.site import Page, Site
+from tests.unit.steps.providers.ova.site import Busy, Page, Site
 
 __all__ = ["forward"]
 
@@ -46,6 +47,21 @@ def test_redirects_are_followed_without_the_login(access: MakeAccess, body: byte
             assert {asked.login is not None for asked in home.asked} == {True}
         assert mirror.asked
         assert {asked.login for asked in mirror.asked} == {None}
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/My Files/web.ova", "/My%20Files/web.ova"),
+        ("My Files/my web.ova?name=a b", "/My%20Files/my%20web.ova?name=a%20b"),
+        ("/M\u00f6bel/web.ova".encode().decode("latin-1"), "/M%C3%B6bel/web.ova"),
+    ],
+)
+def test_a_redirect_with_a_blank_or_an_umlaut_is_followed(
+    access: MakeAccess, body: bytes, location: str, asked: str
+) -> None:
+    with Site({"/latest": location, asked: Page(Behaviour(body))}) as site:
+        describe(access, site.base + "/latest")
 
 
 def elsewhere(site: Site, path: str) -> str:
@@ -425,3 +441,135 @@ def test_an_ova_is_read_through_the_proxy(
     assert landed.path.read_bytes() == raws[0].read_bytes()
     assert len(forward.asked) == len(site.asked)
     assert {asked.partition("/m.ova")[0] for asked in forward.asked} == {f"GET {site.base}"}
+
+
+# --- a server that asks to wait
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_an_error_with_the_time_that_it_asks_for(
+    access: MakeAccess, body: bytes, status: int
+) -> None:
+    page = Page(Behaviour(body))
+    with Site({"/m.ova": Busy(page, "25", status=status)}) as site:
+        with pytest.raises(NoAnswerError, match="it asks to wait 25 s") as caught:
+            describe(access, site.base + "/m.ova")
+        assert caught.value.retry_after == 25
+        describe(access, site.base + "/m.ova")
+
+
+def test_a_transfer_that_is_told_to_wait_ends_and_keeps_what_landed(
+    access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path
+) -> None:
+    how, out = Behaviour(body), tmp_path / "d.raw"
+    busy = Busy(Page(how), "25", status=503)
+    with Site({"/m.ova": Page(how, after_cut=busy)}) as site, connect(access(site.base + "/m.ova")) as source:
+        machine = source.describe("web", None)
+        how.cuts = [300_000]
+        with pytest.raises(NoAnswerError, match="it asks to wait 25 s") as caught:
+            source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+        assert caught.value.retry_after == 25
+        assert LandingFiles(out).partial.exists()
+        source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+    assert out.read_bytes() == raws[0].read_bytes()
+
+
+# --- files that a server refuses, and queries of URLs
+
+
+def folder_pages(raws: list[Path], query: str = "", **more: Any) -> dict[str, Any]:
+    files = build_files(raws[1:], **more).contents
+    return {f"/a/{name}{query}": Page(Behaviour(content)) for name, content in files.items()}
+
+
+def described(access: MakeAccess, url: str) -> Any:
+    with connect(access(url)) as source:
+        return source.describe("web", None)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_manifest_that_the_server_refuses_counts_as_missing_with_a_warning(
+    access: MakeAccess, raws: list[Path], status: int
+) -> None:
+    pages = folder_pages(raws, manifest=None) | dict.fromkeys(
+        ("/a/web.mf", "/a/web.MF", "/a/web.cert"), status
+    )
+    with Site(pages) as site:
+        machine = described(access, site.base + "/a/web.ovf")
+        assert len([asked for asked in site.asked if asked.path == "/a/web.mf"]) == 1
+    (concern,) = machine.concerns
+    assert (concern.severity, concern.code) == (Severity.WARN, "manifest-refused")
+    assert str(status) in concern.message
+
+
+def test_a_disk_that_the_server_refuses_is_named(
+    access: MakeAccess, raws: list[Path], refused: Refused
+) -> None:
+    with Site({**folder_pages(raws), "/a/web-disk1.vmdk": 403}) as site:
+        error = refused(lambda: described(access, site.base + "/a/web.ovf"))
+    assert error.code is Exit.DENIED
+    assert "for web-disk1.vmdk next to" in str(error)
+
+
+def test_a_descriptor_that_the_server_refuses_is_refused(access: MakeAccess, refused: Refused) -> None:
+    with Site({"/a/web.ovf": 403}) as site:
+        assert refused(lambda: described(access, site.base + "/a/web.ovf")).code is Exit.DENIED
+
+
+def test_a_server_that_fails_at_the_manifest_is_no_server_without_one(
+    access: MakeAccess, raws: list[Path]
+) -> None:
+    with Site({**folder_pages(raws), "/a/web.mf": 500}) as site, pytest.raises(StepError) as caught:
+        described(access, site.base + "/a/web.ovf")
+    assert caught.value.code is Exit.UNREACHABLE
+
+
+@pytest.mark.parametrize("others", [403, 404])
+def test_the_query_of_a_descriptor_is_used_for_the_files_next_to_it(
+    access: MakeAccess, raws: list[Path], tmp_path: Path, others: int
+) -> None:
+    pages = folder_pages(raws, "?token=a%20b")
+    bare = {path.partition("?")[0]: others for path in pages}
+    with Site({**pages, **bare}) as site, connect(access(site.base + "/a/web.ovf?token=a b")) as source:
+        machine = source.describe("web", None)
+        assert not machine.concerns
+        source.export(machine, machine.disks[0], tmp_path / "d.raw", DiskFormat.RAW, ignore)
+    assert (tmp_path / "d.raw").read_bytes() == raws[1].read_bytes()
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_query_that_is_only_for_the_descriptor_is_left_out(
+    access: MakeAccess, raws: list[Path], status: int
+) -> None:
+    """Such as the signature or the version of one object."""
+    pages = folder_pages(raws)
+    pages["/a/web.ovf?versionId=7"] = pages.pop("/a/web.ovf")
+    signed = {f"{path}?versionId=7": status for path in pages if "?" not in path}
+    with Site({**pages, **signed}) as site:
+        assert not described(access, site.base + "/a/web.ovf?versionId=7").concerns
+
+
+def test_files_next_to_a_redirected_descriptor_are_also_requested_where_it_was_named(
+    access: MakeAccess, raws: list[Path]
+) -> None:
+    """A store signs the URL of each object: the signature of the descriptor opens no other one."""
+    pages = folder_pages(raws)
+    signed = {f"/store{path}?signature={number}": page for number, (path, page) in enumerate(pages.items())}
+    redirects = {path.removeprefix("/store").partition("?")[0]: path for path in signed}
+    bare = dict.fromkeys((path.partition("?")[0] for path in signed), 403)
+    wrong = {f"{path}?signature=0": 403 for path in bare if "web.ovf" not in path}
+    with Site({**signed, **redirects, **bare, **wrong}) as site:
+        assert not described(access, site.base + "/a/web.ovf").concerns
+
+
+def test_a_refusal_says_that_the_query_was_tried(
+    access: MakeAccess, raws: list[Path], refused: Refused
+) -> None:
+    pages = folder_pages(raws, "?token=SECRET")
+    pages |= {path.partition("?")[0]: 403 for path in pages} | {"/a/web-disk1.vmdk?token=SECRET": 403}
+    with Site(pages) as site:
+        error = refused(lambda: described(access, site.base + "/a/web.ovf?token=SECRET"))
+    assert error.code is Exit.DENIED
+    assert "with the query (?...)" in str(error)
+    assert "web-disk1.vmdk" in str(error)
+    assert "SECRET" not in str(error)

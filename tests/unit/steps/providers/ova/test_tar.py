@@ -255,3 +255,30 @@ def test_every_error_is_a_step_error(tmp_path: Path) -> None:
         path.write_bytes(changed)
         with contextlib.suppress(StepError):
             assert all(member.offset + member.length <= len(data) for member in members(path).values())
+
+
+@pytest.mark.parametrize(
+    ("magic", "words"),
+    [
+        (b"\x1f\x8b\x08", "it is compressed by gzip; unpack it: `gunzip -c FILE"),
+        (b"\xfd7zXZ\0", "it is compressed by xz; unpack it: `xz -dc FILE"),
+        (b"\x28\xb5\x2f\xfd", "it is compressed by zstd; unpack it: `zstd -dc FILE"),
+        (b"BZh9", "it is compressed by bzip2; unpack it: `bzip2 -dc FILE"),
+        (b"PK\x03\x04", "it is a zip file; unpack it (`unzip FILE`)"),
+        (b"7z\xbc\xaf\x27\x1c", "it is a 7-Zip file; unpack it (`7z x FILE`)"),
+        (b"Rar!\x1a\x07\x01", "it is a rar file; unpack it (`unrar x FILE`)"),
+        (b"KDMV", "it is a VMDK, a disk without a VM"),
+        (b"vhdxfile", "it is a VHDX, a disk without a VM"),
+        (b"conectix", "it is a VHD, a disk without a VM"),
+        (b"\n<!DOCTYPE html><p>", "it is a web page"),
+    ],
+)
+def test_another_kind_of_file_is_refused_with_what_to_do(
+    tmp_path: Path, refused: Refused, magic: bytes, words: str
+) -> None:
+    path = tmp_path / "m.ova"
+    path.write_bytes(magic + b"\x01" * 600)
+    error = refused(lambda: members(path))
+    assert error.code is Exit.INVALID
+    assert words in str(error)
+    assert "use the URL of an .ova or an .ovf file" in str(error)
