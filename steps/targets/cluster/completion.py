@@ -1,10 +1,12 @@
-"""The mark on an image by the finished `image` step: its run, disk and Workflow.
+"""The mark on a disk's object by the finished `image` step: its run, disk and Workflow.
+
+The object is a VirtualMachineImage on Harvester, and a DataVolume on KubeVirt (see `DiskObjects`).
 
 `image` writes it last, after comparing the bytes. Three readers use this module:
 
     serve   ends when the `image` step of the same disk and Workflow is done
     image   has nothing to do if an earlier attempt in the same Workflow finished and was then killed
-    build   uses the image of the run and the disk, of any Workflow
+    build   uses the object of the run and the disk, of any Workflow
 
 The Workflow counts because a retry may be another Workflow of the same run. Its `image` compares what the
 first one left with the disk on scratch, so its `serve` must run until that is done.
@@ -12,15 +14,24 @@ first one left with the disk on scratch, so its `serve` must run until that is d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from steps.model import names
-from steps.model.kinds import IMAGE, Object
+from steps.model.kinds import Kind, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester import markers
-from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.ownership import annotations_of
+from steps.targets.cluster import markers
+from steps.targets.cluster.ownership import annotations_of
+
+
+class DiskObjects(NamedTuple):
+    """The objects that the disks become at a target, and how to read their state."""
+
+    kind: Kind
+    is_imported: Callable[[Object], bool]
+    failure: Callable[[Object], str]
+    """The final failure of the import of an object; empty without one."""
 
 
 class WorkflowRef(NamedTuple):
@@ -44,29 +55,32 @@ def published_for(plan: Plan, disk: str) -> str:
     return f"{plan.run}/{disk}"
 
 
-def find_completed(cluster: Cluster, plan: Plan, disk: str, workflow: WorkflowRef) -> Object | None:
-    """The image that the `image` step of this disk and Workflow has finished; None before that.
+def find_completed(
+    cluster: Cluster, objects: DiskObjects, plan: Plan, disk: str, workflow: WorkflowRef
+) -> Object | None:
+    """The object that the `image` step of this disk and Workflow has finished; None before that.
 
     Raises:
         StepError: the errors of the API.
     """
-    return next(
-        (image for image in images_of(cluster, plan, disk) if is_completed(image, plan, disk, workflow)), None
-    )
+    found = objects_of(cluster, objects, plan, disk)
+    return next((one for one in found if is_completed(one, objects, plan, disk, workflow)), None)
 
 
-def images_of(cluster: Cluster, plan: Plan, disk: str) -> list[Object]:
-    """Every image of a run for a disk, in any state."""
+def objects_of(cluster: Cluster, objects: DiskObjects, plan: Plan, disk: str) -> list[Object]:
+    """Every object of a run for a disk, in any state."""
     labels = {names.LABEL_RUN: plan.run, names.LABEL_DISK: disk}
-    return cluster.find(IMAGE, plan.target.namespace, labels)
+    return cluster.find(objects.kind, plan.target.namespace, labels)
 
 
-def is_completed(image: Object, plan: Plan, disk: str, workflow: WorkflowRef) -> bool:
-    """Whether the `image` step of this disk and Workflow has finished this image."""
-    annotations = annotations_of(image)
+def is_completed(
+    resource: Object, objects: DiskObjects, plan: Plan, disk: str, workflow: WorkflowRef
+) -> bool:
+    """Whether the `image` step of this disk and Workflow has finished this object."""
+    annotations = annotations_of(resource)
     return (
         annotations.get(markers.PUBLISHED) == published_for(plan, disk)
         and annotations.get(markers.PUBLISHED_BY, NO_WORKFLOW.name) == workflow.name
-        and "deletionTimestamp" not in image["metadata"]
-        and image_state(image).imported
+        and "deletionTimestamp" not in resource["metadata"]
+        and objects.is_imported(resource)
     )

@@ -23,8 +23,8 @@ from steps.model.plan import Plan, ScratchPlan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.program import MACHINE
-from steps.targets.harvester.ownership import refuse_deleting
-from steps.targets.harvester.scratch_limit import ScratchLimit, requested_bytes
+from steps.targets.cluster.ownership import refuse_deleting
+from steps.targets.cluster.scratch_limit import ScratchLimit, requested_bytes
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from steps.model import names
 from steps.model.contract import Exit
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind
 from steps.model.names import PORT
-from steps.targets.harvester import markers
-from steps.targets.harvester.vm_objects import attached_claims
+from steps.targets.cluster import markers
+from steps.targets.cluster.vm_objects import attached_claims
 from tests.real import scenario
 from tests.real.e2e import harness
 from tests.real.e2e.conftest import MakeDisk
