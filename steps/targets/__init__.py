@@ -75,7 +75,10 @@ def in_cluster(
     from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
     from steps.targets.kubevirt import KubeVirtTarget  # noqa: PLC0415
 
-    targets = {TargetKind.HARVESTER: HarvesterTarget, TargetKind.KUBEVIRT: KubeVirtTarget}
+    targets: dict[TargetKind, type[HarvesterTarget | KubeVirtTarget]] = {
+        TargetKind.HARVESTER: HarvesterTarget,
+        TargetKind.KUBEVIRT: KubeVirtTarget,
+    }
     if plan.target.kind not in targets:
         raise StepError(
             Exit.UNSUPPORTED,

@@ -1,8 +1,8 @@
 """Stand-in for CDI: a DataVolume of an http source becomes a claim with those bytes.
 
-containerized-data-importer v1.62: pkg/controller/datavolume (phases, progress, owner), pkg/importer
-(qemu-img), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). It works
-without populators, as CDI does for provisioners without CSI drivers, such as the lab's.
+containerized-data-importer v1.66: pkg/controller/datavolume (phases, progress, owner, labels), pkg/importer
+(qemu-img, checksum), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). It
+works without populators, as CDI does for provisioners without CSI drivers, such as the lab's.
 
 The importer pod has no image here. A pod `importer-NAME` with CDI's labels mounts the claim and does nothing;
 the stand-in writes the bytes from outside, by qemu-img as in the pod, to the volume of that claim.
@@ -11,6 +11,7 @@ the stand-in writes the bytes from outside, by qemu-img as in the pod, to the vo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from tests.real.standins import formats
 from tests.real.standins.api import VOLUME
 from tests.real.standins.controller import Cluster, Controller, Key, deleting, key, log, now, owner
 from tests.real.standins.downloads import Download, Faults, qemu_img
+from tests.real.standins.formats import FormatError
 from tests.real.standins.lab import Lab
 from tests.real.standins.pods import holder
 from tests.real.standins.web import Web
@@ -54,12 +56,22 @@ class Import(Download):
     target: Path
     block: bool
     capacity: int
+    checksum: str = ""
+    """`ALGORITHM:HEX` of the downloaded file; empty: not compared."""
+    fatal: bool = False
+    """Whether CDI does not try again."""
 
     def finish(self, file: Path) -> None:
         """Write the file as CDI's importer does (pkg/importer/data-processor.go: convert, resize).
 
         On a filesystem it also guesses the format of what it has written.
+
+        Raises:
+            FormatError: for other bytes than those that the DataVolume announces; then `fatal` is set.
         """
+        if self.checksum and not _has_checksum(file, self.checksum):
+            self.fatal = True
+            raise FormatError(f"checksum mismatch: expected {self.checksum}")
         formats.unpack(file)
         formats.validate(file, self.capacity)
         there = ["-n"] if self.block else []
@@ -88,7 +100,7 @@ class DataVolumes(Controller):
 
     def one(self, volume: Object) -> float | None:
         status = volume.get("status") or {}
-        if deleting(volume) or status.get("phase") == "Succeeded":
+        if deleting(volume) or status.get("phase") in ("Succeeded", "Failed"):
             return None
         namespace, name = key(volume)
         claim = self.cluster[CLAIM].get(namespace, name)
@@ -129,7 +141,11 @@ class DataVolumes(Controller):
                 "metadata": {
                     "name": metadata["name"],
                     "namespace": metadata["namespace"],
-                    "labels": {"app": LABELS["app"], "app.kubernetes.io/managed-by": "cdi-controller"},
+                    "labels": {
+                        **(metadata.get("labels") or {}),
+                        "app": LABELS["app"],
+                        "app.kubernetes.io/managed-by": "cdi-controller",
+                    },
                     "annotations": {
                         "cdi.kubevirt.io/storage.contentType": "kubevirt",
                         "cdi.kubevirt.io/storage.import.endpoint": volume["spec"]["source"]["http"]["url"],
@@ -177,6 +193,10 @@ class DataVolumes(Controller):
         """CDI retries for ever; each failure counts as a restart of the pod."""
         words = f"Unable to process data: {job.error}"
         log.info("cdi: %s: %s", volume["metadata"]["name"], words)
+        if job.fatal:
+            self._report(volume, "Failed", "N/A", ("Running", "False", "Error", words))
+            self._jobs.pop(key(volume))
+            return AGAIN
         status = volume.get("status") or {}
         volume["status"] = {**status, "restartCount": status.get("restartCount", 0) + 1}
         self._report(volume, "ImportInProgress", "N/A", ("Running", "False", "Error", words))
@@ -191,6 +211,7 @@ class DataVolumes(Controller):
         file = self._lab.state / f"{volume['metadata']['uid']}.import"
         job = Import(self._web, volume["spec"]["source"]["http"]["url"], file, self._faults)
         job.block = claim["spec"]["volumeMode"] == "Block"
+        job.checksum = volume["spec"]["source"]["http"].get("checksum", "")
         job.capacity = int(volume["spec"]["storage"]["resources"]["requests"]["storage"])
         path = self._lab.path(found)
         job.target = path if job.block else path / "disk.img"
@@ -215,6 +236,12 @@ class DataVolumes(Controller):
             ]
         if status != before:
             self.api.update_status({**volume, "status": status})
+
+
+def _has_checksum(file: Path, checksum: str) -> bool:
+    algorithm, _, expected = checksum.partition(":")
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, algorithm).hexdigest() == expected.lower()
 
 
 def pod_name(name: str) -> str:

@@ -9,7 +9,7 @@ from steps.model.admission import Admission
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_PROFILE, Object
 from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
-from steps.model.plan import ImportRef, Plan, TargetKind
+from steps.model.plan import DiskFormat, ImportRef, Plan, TargetKind
 from steps.model.volumes import Volumes
 from steps.targets.cluster.completion import WorkflowRef
 from steps.targets.cluster.vm_objects import VmObjects
@@ -33,7 +33,7 @@ class World:
         self, *, disks: int = 1, uid: str = "6f1d", cluster: FakeCluster | None = None, **target: Any
     ) -> None:
         self.time = FakeTime()
-        self.serving = FakeServing()
+        self.serving = FakeServing(format=DiskFormat.QCOW2)
         self.cluster = cluster or FakeCluster()
         self.cluster.kinds.discard(IMAGE)
         self.cdi = Cdi(self.cluster, self.serving)
