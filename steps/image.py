@@ -1,6 +1,6 @@
 """image: publish one finished disk at the target and wait until the target has it.
 
-A folder takes the disk from scratch. Harvester gets a URL and downloads from the disk's `serve` step.
+A folder takes the disk from scratch. A cluster gets a URL and downloads from the disk's `serve` step.
 """
 
 from __future__ import annotations
