@@ -150,8 +150,10 @@ def test_a_quota_without_room_is_refused_before_the_vm_is_shut_down(
     spec = {"hard": {"requests.storage": "1Mi"}}
     metadata = {"name": "small", "namespace": TESTED}
     api.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
+    before = harness.tasks(vcenter, "shop")
     with running(where, *OPTIONS):
         ended = desk.run()
+        assert harness.tasks(vcenter, "shop") == before
         assert ended.code == Exit.NO_SPACE, ended.err
         assert "requests.storage" in ended.err
         assert desk.made(DATA_VOLUME) == desk.made(MACHINE) == []
