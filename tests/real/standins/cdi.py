@@ -44,6 +44,12 @@ MIB: Final = 1 << 20
 LABELS: Final = {"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"}
 QEMU: Final = 107
 """User and group of VMs; they must be able to write the file."""
+SCRATCH: Final = "scratch space required and none found"
+FIRST_POD: Final = (
+    ("ImportInProgress", ("Running", "True", "Pod is running", "")),
+    ("ImportScheduled", ("Running", "False", "Scratch space required", SCRATCH)),
+)
+"""What the first pod of an importer shows: since v1.60 it ends because an HTTP source needs scratch space."""
 LOOK: Final = 0.5
 AGAIN: Final = 5.0
 """Seconds until a failed importer is restarted; the real kubelet's back-off grows."""
@@ -97,6 +103,8 @@ class DataVolumes(Controller):
         self._faults = faults
         self._jobs: dict[Key, Import] = {}
         self._not_before: dict[Key, float] = {}
+        self._passed: dict[str, int] = {}
+        """How much of `FIRST_POD` each DataVolume has shown, by uid."""
 
     def one(self, volume: Object) -> float | None:
         status = volume.get("status") or {}
@@ -170,12 +178,9 @@ class DataVolumes(Controller):
         return holder(pod_name(name), claim["metadata"]["namespace"], labels, [claim], owner(volume), QEMU)
 
     def _import(self, volume: Object, claim: Object, pod: Object | None) -> float | None:
-        job = self._jobs.get(key(volume))
-        if job is None:
-            left = self._not_before.get(key(volume), 0.0) - time.monotonic()
-            if left > 0:
-                return left
-            job = self._jobs[key(volume)] = self._begin(volume, claim)
+        job = self._jobs.get(key(volume)) or self._start(volume, claim)
+        if not isinstance(job, Import):
+            return job
         alive = job.is_alive()
         if alive:
             self._report(volume, "ImportInProgress", f"{job.percent:.2f}%")
@@ -188,6 +193,21 @@ class DataVolumes(Controller):
         if pod is not None:
             self.api.delete(pod)
         return None
+
+    def _start(self, volume: Object, claim: Object) -> Import | float:
+        """The download; or the seconds until it can begin."""
+        uid = volume["metadata"]["uid"]
+        shown = self._passed.get(uid, 0)
+        if shown < len(FIRST_POD):
+            phase, condition_ = FIRST_POD[shown]
+            self._report(volume, phase, "N/A", condition_)
+            self._passed[uid] = shown + 1
+            return LOOK
+        left = self._not_before.get(key(volume), 0.0) - time.monotonic()
+        if left > 0:
+            return left
+        job = self._jobs[key(volume)] = self._begin(volume, claim)
+        return job
 
     def _failed(self, volume: Object, job: Import) -> float:
         """CDI retries for ever; each failure counts as a restart of the pod."""
