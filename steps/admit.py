@@ -27,7 +27,7 @@ from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
 
 if TYPE_CHECKING:
-    from steps.targets.harvester.run_objects import RunObjects
+    from steps.targets.cluster.run_objects import RunObjects
 
 ADMISSION: Final = "admission.json"
 DISKS: Final = "disks.json"
@@ -121,9 +121,9 @@ class ClusterFiles:
 
 def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
-    from steps.targets.harvester.completion import WorkflowRef  # noqa: PLC0415
-    from steps.targets.harvester.preflight_result import read_machine  # noqa: PLC0415
-    from steps.targets.harvester.run_objects import RunObjects  # noqa: PLC0415
+    from steps.targets.cluster.completion import WorkflowRef  # noqa: PLC0415
+    from steps.targets.cluster.preflight_result import read_machine  # noqa: PLC0415
+    from steps.targets.cluster.run_objects import RunObjects  # noqa: PLC0415
 
     cluster, namespace = kubeapi.connect(context.stop), kubeapi.own_namespace()
     workflow = WorkflowRef(context.arguments.workflow, namespace)

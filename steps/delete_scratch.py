@@ -19,7 +19,7 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     from steps.runtime import kubeapi  # noqa: PLC0415 - as in the other steps that use a cluster
-    from steps.targets.harvester.run_objects import RunObjects  # noqa: PLC0415
+    from steps.targets.cluster.run_objects import RunObjects  # noqa: PLC0415
 
     plan = context.plan()
     try:

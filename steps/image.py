@@ -1,6 +1,6 @@
 """image: publish one finished disk at the target and wait until the target has it.
 
-A folder takes the disk from scratch. Harvester gets a URL and downloads from the disk's `serve` step.
+A folder takes the disk from scratch. A cluster gets a URL and downloads from the disk's `serve` step.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def digests(published: Published) -> dict[str, str]:
 def publish_served(context: Context, progress: Progress) -> Published:
     """Let the target fetch the disk, and write the results to the outputs."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - as the image of `disk` lacks it
-    from steps.targets.harvester import PublishedImage  # noqa: PLC0415
-    from steps.targets.harvester.completion import WorkflowRef  # noqa: PLC0415
-    from steps.targets.harvester.serving import HttpServing, ServedUrl, read_token  # noqa: PLC0415
+    from steps.targets.cluster.completion import WorkflowRef  # noqa: PLC0415
+    from steps.targets.cluster.published import PublishedImage  # noqa: PLC0415
+    from steps.targets.cluster.serving import HttpServing, ServedUrl, read_token  # noqa: PLC0415
 
     options, plan = context.arguments, context.plan()
     served_url = ServedUrl(read_token(options.token_file), options.origin or origin())

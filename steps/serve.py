@@ -96,9 +96,10 @@ def body(context: Context) -> None:
 def serve_image_step(context: Context) -> None:
     """Serve a disk of the plan until the target has it."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - without a cluster there is no client for one
-    from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef  # noqa: PLC0415
-    from steps.targets.harvester.serving import ServedDisk, ServedUrl, read_token  # noqa: PLC0415
-    from steps.targets.harvester.sibling import ImageStepWatcher  # noqa: PLC0415
+    from steps.targets import disk_objects  # noqa: PLC0415
+    from steps.targets.cluster.completion import NO_WORKFLOW, WorkflowRef  # noqa: PLC0415
+    from steps.targets.cluster.serving import ServedDisk, ServedUrl, read_token  # noqa: PLC0415
+    from steps.targets.cluster.sibling import ImageStepWatcher  # noqa: PLC0415
 
     options, plan = context.arguments, context.plan()
     if options.disk is None:
@@ -108,7 +109,9 @@ def serve_image_step(context: Context) -> None:
     served_url, served_disk = ServedUrl(read_token(options.token_file)), ServedDisk.of(file, ready)
     cluster = kubeapi.connect(context.stop, patience=0)  # serving continues while the API server is away
     workflow = WorkflowRef(options.workflow, kubeapi.own_namespace()) if options.workflow else NO_WORKFLOW
-    image_step = ImageStepWatcher(plan, options.disk, cluster, workflow=workflow, patience=options.patience)
+    image_step = ImageStepWatcher(
+        plan, options.disk, cluster, disk_objects(plan), workflow=workflow, patience=options.patience
+    )
     listen = options.listen or every_address()
     path, server = served_disk.path(options.disk), f"{scheme(options.tls)}://{listen}"
     # The digest may be written there while the folder is being removed.

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from steps.model.machine import Disk
-from steps.model.manifest import virtual_machine
+from steps.model.manifest import machine_for
 from steps.model.mapping import Shape
+from steps.model.plan import TargetKind
 from steps.model.volumes import Volumes, volume_name
 
 
-def planned_manifest(shape: Shape, volumes: Volumes) -> dict[str, Any]:
+def planned_manifest(target: TargetKind, shape: Shape, volumes: Volumes) -> dict[str, Any]:
     """The VM with volumes of those names; without chosen names, of the names that they get if free.
 
     A claim's name gets a short hash if it is taken; `admit` checks that.
     """
     plain = {disk.id: volume_name(shape.name, disk.id) for disk in shape.disks}
-    return virtual_machine(shape, {**plain, **volumes.names})
+    return machine_for(target, shape, {**plain, **volumes.names})
 
 
 def disk_address(disk: Disk) -> str:

@@ -13,6 +13,8 @@ from steps.model.kinds import API_VERSION
 from steps.model.naming import DNS_LABEL, normalise, shown
 from steps.model.plan import (
     Bus,
+    CpuTopology,
+    DiskFormat,
     DiskRule,
     ImportRef,
     InterfaceModel,
@@ -23,6 +25,7 @@ from steps.model.plan import (
     PowerPlan,
     SourcePlan,
     Spelling,
+    TargetKind,
     TargetPlan,
 )
 from steps.model.sources import SourceKind
@@ -93,11 +96,13 @@ def source_plan(source: Source) -> SourcePlan:
 def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan:
     """What to create at the target."""
     spec, namespace = import_.spec, import_.metadata.namespace
+    kubevirt = settings.target is TargetKind.KUBEVIRT
     return TargetPlan(
         kind=settings.target,
         namespace=namespace,
         vm_name=spec.target_virtual_machine_name,
-        format=settings.format,
+        # CDI downloads every zero of a raw disk.
+        format=DiskFormat.QCOW2 if kubevirt else settings.format,
         storage_class=spec.storage_class,
         default_bus=Bus(spec.default_disk_bus_type or Bus.VIRTIO),
         default_model=spec.default_network_interface_model or InterfaceModel.VIRTIO,
@@ -105,7 +110,7 @@ def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan
         network_policy=settings.network_policy,
         name_policy=settings.name_policy,
         spelling=Spelling.LETTERS,
-        cpu_topology=settings.cpu_topology,
+        cpu_topology=CpuTopology.SOURCE if kubevirt else settings.cpu_topology,
         vcpus=spec.cpus,
         memory_mib=mebibytes(spec.memory) if spec.memory else None,
         start=spec.start_virtual_machine is not False,

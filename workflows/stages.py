@@ -300,6 +300,7 @@ DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
     TargetKind.DIRECTORY: frozenset(),
     TargetKind.HARVESTER: frozenset(Capability),
+    TargetKind.KUBEVIRT: frozenset(Capability),
 }
 
 

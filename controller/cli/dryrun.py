@@ -85,10 +85,16 @@ def _examine(job: Job, provider: Provider, stop: Stop) -> DryRunResult:
         target_shape = shape(job.plan, machine)
     except StepError:  # its name is refused; `refusal_reasons` reports it
         return DryRunResult(job, machine, None, None, refusals)
-    if job.plan.target.kind is not TargetKind.HARVESTER:
-        return DryRunResult(job, machine, target_shape, planned_manifest(target_shape, Volumes()), refusals)
+    if job.plan.target.kind is TargetKind.DIRECTORY:
+        return DryRunResult(
+            job,
+            machine,
+            target_shape,
+            planned_manifest(job.plan.target.kind, target_shape, Volumes()),
+            refusals,
+        )
     answer = _ask_target(job.plan, machine, target_shape, stop)
-    manifest = planned_manifest(target_shape, answer.volumes)
+    manifest = planned_manifest(job.plan.target.kind, target_shape, answer.volumes)
     return DryRunResult(job, machine, target_shape, manifest, (*refusals, *answer.refused), answer.admission)
 
 
@@ -106,11 +112,11 @@ def _ask_target(plan: Plan, machine: Machine, target_shape: Shape, stop: Stop) -
         reason = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
         return TargetAnswer(Admission(findings=(not_checked("target", reason),)))
     from steps.runtime import kubeapi  # noqa: PLC0415 - only a cluster needs the client
-    from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
+    from steps.targets import in_cluster  # noqa: PLC0415
 
     volumes = Volumes()
     try:
-        target = HarvesterTarget(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
+        target = in_cluster(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
         volumes = target.name_volumes(target_shape, None)
         return TargetAnswer(target.admit(target_shape, volumes), volumes=volumes)
     except StepError as error:

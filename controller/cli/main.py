@@ -105,14 +105,16 @@ def run(
     source_wait: SourceWait = SOURCE_WAIT,
     output: Output = OutputFormat.TABLE,
 ) -> int:
-    """Import VMs into a folder, or with `--to harvester` into a cluster. Every stage is a local process.
+    """Import VMs into a folder, or with `--to harvester` or `--to kubevirt` into a cluster.
+
+    Every stage is a local process.
 
     The manifests are those of `kubectl apply`: Secret, source and VirtualMachineImport, in any order.
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME, or OS_AUTH_URL, OS_USERNAME,
     OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, give what no manifest
     gives.
 
-    `--to harvester` needs KUBECONFIG, nginx and SVC_ADDRESS: the HOST or HOST:PORT at which the cluster
+    A target in a cluster needs KUBECONFIG, nginx and SVC_ADDRESS: the HOST or HOST:PORT at which the cluster
     downloads the disks from this host. The folder then holds state, logs and scratch.
     """
     settings = Settings(
@@ -124,7 +126,7 @@ def run(
         source_wait_seconds=source_wait,
     )
     jobs = _jobs(filename, settings)
-    target = cluster_target.from_environment(os.environ) if to is TargetKind.HARVESTER else None
+    target = cluster_target.from_environment(os.environ) if to is not TargetKind.DIRECTORY else None
     if target is not None:
         cluster_target.check([job.plan for job in jobs], target)
     return _carry_out(imports.create(jobs, into, target), retry_delay, output)
@@ -275,7 +277,8 @@ def plan(
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Changes nothing.
 
-    With `--to harvester` the cluster of KUBECONFIG checks the VM and its disks by dry runs.
+    With `--to harvester` or `--to kubevirt` the cluster of KUBECONFIG checks the VM and its disks by dry
+    runs.
     """
     settings = Settings(
         target=to, network_policy=network_policy, name_policy=name_policy, cpu_topology=cpu_topology

@@ -15,12 +15,13 @@ from controller.local.rundir import RunDir
 from steps.image import ADDRESS_ENV
 from steps.model.contract import Exit, StepError
 from steps.model.document import Document, write_atomically
-from steps.model.kinds import IMAGE, Kind
+from steps.model.kinds import Kind
 from steps.model.names import PORT
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.serve import scheme, tls_folder
+from steps.targets import disk_objects
 from workflows.stages import Stage
 
 KUBECONFIG: Final = "KUBECONFIG"
@@ -105,8 +106,9 @@ def check(plans: Iterable[Plan], target: ClusterTarget) -> None:
     if shutil.which("nginx") is None:
         raise StepError(Exit.INVALID, "nginx is missing", remedy="install the package nginx-light")
     cluster = connect(target)
-    for name in dict.fromkeys(plan.target.namespace for plan in plans):
-        cluster.find(IMAGE, name)
+    wanted = dict.fromkeys((plan.target.namespace, disk_objects(plan).kind) for plan in plans)
+    for name, kind in wanted:
+        cluster.find(kind, name)
         try:
             namespace = cluster.get(NAMESPACE, name)
         except StepError as error:

@@ -43,11 +43,12 @@ def discard(rundir: RunDir) -> list[str]:
 
 
 def _delete_in_cluster(rundir: RunDir) -> list[str]:
-    from steps.targets.harvester.discard import discard as discard_in  # noqa: PLC0415 - as in `connect`
+    from steps.targets import object_kinds  # noqa: PLC0415
+    from steps.targets.cluster.discard import discard as discard_in  # noqa: PLC0415 - as in `connect`
 
-    return discard_in(
-        Plan.load(rundir.request / PLAN), connect(ClusterTarget.load(rundir.notes / TARGET)), Stop()
-    )
+    plan = Plan.load(rundir.request / PLAN)
+    cluster = connect(ClusterTarget.load(rundir.notes / TARGET))
+    return discard_in(plan, cluster, Stop(), object_kinds(plan))
 
 
 def _delete_folder(rundir: RunDir) -> list[str]:

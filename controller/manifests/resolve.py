@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
 from controller.manifests.read import InvalidManifestsError, Manifests
 from steps.model.naming import normalise
-from steps.model.plan import Plan, SourcePlan
+from steps.model.plan import Plan, SourcePlan, TargetKind
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import (
     Source,
@@ -61,7 +61,7 @@ def _job(
     metadata = import_.metadata.model_copy(update={"uid": str(uuid.uuid4())})
     import_ = import_.model_copy(update={"metadata": metadata})
     source = _source_of(import_, manifests, environment)
-    if faults := list(cluster_only(import_)):
+    if faults := [*cluster_only(import_), *_target_faults(import_, settings)]:
         raise Invalid(faults)
     return Job(plan(import_, source, settings), credentials_of(source, manifests, environment))
 
@@ -76,6 +76,13 @@ def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
     for name, wanted in (("suspend", spec.suspend), ("cancel", spec.cancel)):
         if wanted:
             yield f"spec.{name} is set; remove the field to import"
+
+
+def _target_faults(import_: VirtualMachineImport, settings: Settings) -> Iterator[str]:
+    """An import into a folder needs no cluster, so its target does not matter."""
+    wanted, given = import_.spec.target, settings.target
+    if wanted and given not in (TargetKind.DIRECTORY, TargetKind(wanted)):
+        yield f"spec.target is {wanted}; run `vmferry run --to {wanted}`, or remove the field"
 
 
 def _clashes(resolved: Iterable[Job]) -> Iterator[str]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from steps import __version__
 from steps.model.document import Document
-from steps.model.plan import ImportLimits, TargetKind
+from steps.model.plan import ClusterTarget, ImportLimits, TargetKind
 from steps.model.sources import SourceKind
 from workflows.author.installation import DAY, Installation
 from workflows.settings import Settings
@@ -84,6 +84,8 @@ class Options(Document):
     namespaces: tuple[str, ...] = ()
     """Namespaces of imports, sources and Secrets; empty: all."""
     settings: Settings = Settings(target=TargetKind.HARVESTER, limits=DEFAULT_IMPORT_LIMITS)
+    target: Annotated[ClusterTarget | None, BeforeValidator(lambda text: text or None)] = None
+    """The target of imports that name none; None: the one that the cluster serves."""
     format: Format = Format.AUTO
     cross_namespace_references: References = References.SAME_NAMESPACE
     shared_network_namespaces: tuple[str, ...] = ("default", "harvester-public")

@@ -57,6 +57,7 @@ DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes"
 STORAGE_PROFILE: Final = Kind(
     "cdi.kubevirt.io/v1beta1", "StorageProfile", "storageprofiles", namespaced=False
 )
+CDI_CONFIG: Final = Kind("cdi.kubevirt.io/v1beta1", "CDIConfig", "cdiconfigs", namespaced=False)
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
 NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
@@ -83,7 +84,7 @@ KINDS: Final = {
             CRD,
         ),
         *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, *SOURCES.values()),
-        *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
+        *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, CDI_CONFIG, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
     )
 }
 

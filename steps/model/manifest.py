@@ -10,11 +10,13 @@ from steps.model.guestos import harvester_label
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.names import LABEL_IMPORTED
 from steps.model.networks import Interface
+from steps.model.plan import TargetKind
 
 """Harvester's VM validator lets these VMs use an image's own claim (harvester
 pkg/webhook/resources/virtualmachine/validator.go)."""
 MANIFEST_FILE: Final = "virtualmachine.yaml"
 """Name of the file, and of the key in a ConfigMap, that holds the manifest."""
+VM_NAME_LABEL: Final = "harvesterhci.io/vmName"
 DESCRIPTION: Final = "field.cattle.io/description"
 OS_LABEL: Final = "harvesterhci.io/os"
 """Harvester's form reads the system from it (harvester-ui-extension pkg/harvester/mixins/harvester-vm)."""
@@ -43,21 +45,77 @@ Manifest = dict[str, Any]
 
 
 def virtual_machine(shape: Shape, claims: Mapping[str, str]) -> Manifest:
-    """The VirtualMachine; `claims` maps disk ids to PersistentVolumeClaims."""
+    """The VirtualMachine for Harvester; `claims` maps disk ids to PersistentVolumeClaims."""
+    system, memory = harvester_label(shape.os), f"{shape.memory_mib}Mi"
+    # Harvester's VM webhook derives the requests of an over-committed VM from both limits.
+    limits = {"cpu": str(shape.vcpus), "memory": memory}
+    domain = _domain(shape, {"resources": {"limits": limits}})
+    return _machine(
+        shape,
+        claims,
+        domain,
+        labels={OS_LABEL: system} if system else {},
+        annotations={DESCRIPTION: shape.description} if shape.description else {},
+        pod_labels={VM_NAME_LABEL: shape.name},
+        spec={"evictionStrategy": "LiveMigrateIfPossible"},
+    )
+
+
+def kubevirt_machine(shape: Shape, claims: Mapping[str, str]) -> Manifest:
+    """The VirtualMachine for KubeVirt without Harvester; `claims` as above.
+
+    Limits would restrict the guest, and KubeVirt adds its own where a quota needs them. The eviction strategy
+    is the cluster's. Machine type and firmware are written in any case: a default or a preference of the
+    cluster must not change what the guest sees.
+    """
+    domain = _domain(shape, {"machine": {"type": "q35"}})
+    domain["firmware"] = {"bootloader": {"bios": {}}, **domain.get("firmware", {})}
+    return _machine(
+        shape,
+        claims,
+        domain,
+        labels={},
+        annotations={"description": shape.description} if shape.description else {},
+        # Services and KubeVirt's own metrics select by these.
+        pod_labels={"kubevirt.io/domain": shape.name, "vm.kubevirt.io/name": shape.name},
+        spec={},
+    )
+
+
+def machine_for(target: TargetKind, shape: Shape, claims: Mapping[str, str]) -> Manifest:
+    """The VirtualMachine for a target. A folder gets the one for Harvester."""
+    return (kubevirt_machine if target is TargetKind.KUBEVIRT else virtual_machine)(shape, claims)
+
+
+def _machine(
+    shape: Shape,
+    claims: Mapping[str, str],
+    domain: Manifest,
+    *,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    pod_labels: Mapping[str, str],
+    spec: Manifest,
+) -> Manifest:
     return {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
-        "metadata": _metadata(shape),
+        "metadata": {
+            "name": shape.name,
+            "namespace": shape.namespace,
+            "labels": {LABEL_IMPORTED: "true", **labels},
+            **({"annotations": dict(annotations)} if annotations else {}),
+        },
         "spec": {
             "runStrategy": "RerunOnFailure" if shape.start else "Halted",
             "template": {
                 "metadata": {
-                    "labels": {"harvesterhci.io/vmName": shape.name},
+                    "labels": dict(pod_labels),
                     **({"annotations": {OS_ANNOTATION: shape.os}} if shape.os else {}),
                 },
                 "spec": {
-                    "evictionStrategy": "LiveMigrateIfPossible",
-                    "domain": _domain(shape),
+                    **spec,
+                    "domain": domain,
                     "networks": [_network(interface) for interface in shape.interfaces],
                     "volumes": [_volume(disk, claims[disk.id]) for disk in shape.disks],
                 },
@@ -66,23 +124,11 @@ def virtual_machine(shape: Shape, claims: Mapping[str, str]) -> Manifest:
     }
 
 
-def _metadata(shape: Shape) -> Manifest:
-    system = harvester_label(shape.os)
-    return {
-        "name": shape.name,
-        "namespace": shape.namespace,
-        "labels": {LABEL_IMPORTED: "true", **({OS_LABEL: system} if system else {})},
-        **({"annotations": {DESCRIPTION: shape.description}} if shape.description else {}),
-    }
-
-
-def _domain(shape: Shape) -> Manifest:
-    memory = f"{shape.memory_mib}Mi"
+def _domain(shape: Shape, extra: Manifest) -> Manifest:
     return {
         "cpu": {"sockets": shape.sockets, "cores": shape.cores, "threads": shape.threads},
-        "memory": {"guest": memory},
-        # Harvester's VM webhook derives the requests of an over-committed VM from both limits.
-        "resources": {"limits": {"cpu": str(shape.vcpus), "memory": memory}},
+        "memory": {"guest": f"{shape.memory_mib}Mi"},
+        **extra,
         "clock": _clock(shape),
         "features": _features(shape),
         **_firmware(shape),

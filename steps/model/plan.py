@@ -21,6 +21,15 @@ class TargetKind(enum.StrEnum):
 
     DIRECTORY = "directory"
     HARVESTER = "harvester"
+    KUBEVIRT = "kubevirt"
+    """KubeVirt with CDI, without Harvester."""
+
+
+class ClusterTarget(enum.StrEnum):
+    """The targets that are a cluster: one of these is chosen for an import or an installation."""
+
+    HARVESTER = "harvester"
+    KUBEVIRT = "kubevirt"
 
 
 class DiskFormat(enum.StrEnum):

@@ -78,6 +78,9 @@ class Cluster(Protocol):
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         """Delete the object; succeeds if it does not exist. With `uid`, only the object with that uid."""
 
+    def serves(self, group: str) -> bool:
+        """Whether the API server has the API group. Every authenticated client may ask (system:discovery)."""
+
     def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
         """The last `lines` lines of a container's log, at most `limit` bytes from their beginning.
 

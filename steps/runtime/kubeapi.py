@@ -49,6 +49,8 @@ PAGE: Final = 200
 """Objects in one answer."""
 _LOG: Final = Kind("v1", "log of Pod", "pods/log")
 """For messages."""
+_GROUP: Final = Kind("v1", "APIGroup", "apigroups", namespaced=False)
+"""For messages."""
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources have no strategic merge patch
 
@@ -178,6 +180,13 @@ class ApiCluster:
                 "delete", kind, namespace, name, partial(self._client.delete, name=name), body=options
             )
 
+    def serves(self, group: str) -> bool:
+        read = partial(self._client.request, "get", f"/apis/{group}")
+        with contextlib.suppress(_MissingError):
+            self._call("get", _GROUP, group, read)
+            return True
+        return False
+
     def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
         check_names("get", POD, namespace, pod)
         path = f"{_resource(POD).path(name=pod, namespace=namespace)}/log"  # type: ignore[no-untyped-call]
@@ -291,6 +300,9 @@ class RetryingCluster:
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         self._retry(lambda: self._inner.delete(kind, name, namespace, uid=uid))
+
+    def serves(self, group: str) -> bool:
+        return self._retry(lambda: self._inner.serves(group))
 
     def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
         return self._retry(lambda: self._inner.log(pod, namespace, container, lines=lines, limit=limit))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import Kind
 from steps.model.machine import Machine
 from steps.model.plan import Plan, TargetKind
 from steps.model.volumes import Volumes
@@ -13,8 +15,9 @@ from steps.runtime.stop import Stop
 from steps.targets.target import Target
 
 if TYPE_CHECKING:
-    from steps.targets.harvester.completion import WorkflowRef
-    from steps.targets.harvester.serving import Serving
+    from steps.runtime.cluster import Cluster
+    from steps.targets.cluster.completion import DiskObjects, WorkflowRef
+    from steps.targets.cluster.serving import Serving
 
 
 def connect(
@@ -40,22 +43,69 @@ def connect(
         from steps.targets.directory import DirectoryTarget  # noqa: PLC0415 - an image carries only what it runs
 
         return DirectoryTarget(into, stop)
-    if plan.target.kind is TargetKind.HARVESTER:
-        from steps.runtime import kubeapi  # noqa: PLC0415 - likewise
-        from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
-        from steps.targets.harvester.completion import NO_WORKFLOW  # noqa: PLC0415
+    from steps.runtime import kubeapi  # noqa: PLC0415 - likewise
 
-        return HarvesterTarget(
-            plan,
-            kubeapi.connect(stop),
-            stop,
-            serving=serving,
-            machine=machine,
-            volumes=volumes,
-            workflow=workflow or NO_WORKFLOW,
-        )
-    raise StepError(
-        Exit.UNSUPPORTED,
-        f"there is no target of kind {plan.target.kind}",
-        remedy="this version has: directory, harvester",
+    return in_cluster(
+        plan,
+        kubeapi.connect(stop),
+        stop,
+        serving=serving,
+        machine=machine,
+        volumes=volumes,
+        workflow=workflow,
     )
+
+
+def in_cluster(
+    plan: Plan,
+    cluster: Cluster,
+    stop: Stop,
+    *,
+    serving: Serving | None = None,
+    machine: Machine | None = None,
+    volumes: Volumes | None = None,
+    workflow: WorkflowRef | None = None,
+) -> Target:
+    """The target in a cluster. The parameters are those of `connect`.
+
+    Raises:
+        StepError: UNSUPPORTED if this version does not have the target.
+    """
+    from steps.targets.cluster.completion import NO_WORKFLOW  # noqa: PLC0415 - as above
+    from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
+    from steps.targets.kubevirt import KubeVirtTarget  # noqa: PLC0415
+
+    targets: dict[TargetKind, type[HarvesterTarget | KubeVirtTarget]] = {
+        TargetKind.HARVESTER: HarvesterTarget,
+        TargetKind.KUBEVIRT: KubeVirtTarget,
+    }
+    if plan.target.kind not in targets:
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"there is no target of kind {plan.target.kind}",
+            remedy=f"this version has: {', '.join(TargetKind)}",
+        )
+    return targets[plan.target.kind](
+        plan,
+        cluster,
+        stop,
+        serving=serving,
+        machine=machine,
+        volumes=volumes,
+        workflow=workflow or NO_WORKFLOW,
+    )
+
+
+def disk_objects(plan: Plan) -> DiskObjects:
+    """What a disk becomes at the plan's target, which is in a cluster."""
+    from steps.targets.harvester.image_state import IMAGES  # noqa: PLC0415 - as above
+    from steps.targets.kubevirt.volume_state import DATA_VOLUMES  # noqa: PLC0415
+
+    return DATA_VOLUMES if plan.target.kind is TargetKind.KUBEVIRT else IMAGES
+
+
+def object_kinds(plan: Plan) -> Sequence[Kind]:
+    """The kinds of the objects that an import makes at its target in a cluster, in the order of deletion."""
+    from steps.targets import harvester, kubevirt  # noqa: PLC0415 - as above
+
+    return kubevirt.KINDS if plan.target.kind is TargetKind.KUBEVIRT else harvester.KINDS

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
 from steps.model.kinds import API_VERSION, GROUP
-from steps.model.plan import Gate, InterfaceModel, MacPolicy, OnFailure
+from steps.model.plan import ClusterTarget, Gate, InterfaceModel, MacPolicy, OnFailure
 from steps.model.sources import SourceKind
 
 
@@ -149,6 +149,11 @@ class VirtualMachineImportSpec(Model):
     )
     target_virtual_machine_name: Text = Field(
         default="", description="name of the new VM; default: the name at the source, made valid"
+    )
+    target: Annotated[ClusterTarget | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="harvester: the disks become images of Harvester; kubevirt: the disks become DataVolumes "
+        "of CDI, for a cluster without Harvester; default: the setting of the installation",
     )
     disk_mapping: Annotated[tuple[DiskMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(), description="storage class and bus of single disks"

@@ -42,7 +42,7 @@ def config_map_data(plan: Plan, machine: Machine) -> dict[str, str]:
     target = shape(plan, machine)
     table, manifest = (
         "\n".join(_lines(plan, machine, target)) + "\n",
-        to_yaml(planned_manifest(target, Volumes())),
+        to_yaml(planned_manifest(plan.target.kind, target, Volumes())),
     )
     return {TABLE: table, MANIFEST_FILE: manifest, HASH: digest(target)}
 

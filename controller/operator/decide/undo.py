@@ -23,6 +23,7 @@ from controller.operator.decide.actions import (
     UpdateStatus,
 )
 from controller.operator.observe.facts import ENDED, Facts
+from steps.model.plan import TargetKind
 from steps.model.restore import RestoreState
 from workflows.api.annotations import UNDO
 from workflows.api.conditions import put
@@ -123,11 +124,18 @@ def _remains(facts: Facts, seen: Observed) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     uid = facts.raw["metadata"]["uid"]
     delete = (
-        f"kubectl delete -n {facts.namespace} vm,pvc,virtualmachineimages.harvesterhci.io "
-        f"-l migration.harvesterhci.io/import-uid={uid}"
+        f"kubectl delete -n {facts.namespace} {_kinds(facts)} -l migration.harvesterhci.io/import-uid={uid}"
     )
     listed = ", ".join(names[:MOST_NAMED])
     return f"These remain at the target, stopped: {listed}{more}; to delete them: {delete}"
+
+
+def _kinds(facts: Facts) -> str:
+    """The kinds of what an import makes at its target, for kubectl."""
+    plan = facts.request.plan if facts.request else None
+    if plan is not None and plan.target.kind is TargetKind.KUBEVIRT:
+        return "vm,datavolumes.cdi.kubevirt.io,pvc"
+    return "vm,pvc,virtualmachineimages.harvesterhci.io"
 
 
 def _texts(text: str) -> list[str]:

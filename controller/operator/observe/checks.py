@@ -11,7 +11,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import MACHINE, NAD, STORAGE_CLASS, WORKFLOW_TEMPLATE
 from steps.model.names import LABEL_UID
 from steps.model.naming import DNS_LABEL, normalise
-from steps.model.plan import DiskFormat, NamePolicy, Plan
+from steps.model.plan import DiskFormat, NamePolicy, Plan, TargetKind
 from steps.runtime.cluster import Cluster
 from steps.targets.harvester.storage import Backend, storage_for
 from workflows import argo_names
@@ -24,6 +24,8 @@ def with_disk_format(cluster: Cluster, plan: Plan, options: Options) -> Plan:
     Raises:
         StepError: NOT_FOUND, if the cluster has no default class and the import has none.
     """
+    if plan.target.kind is TargetKind.KUBEVIRT:
+        return plan
     wanted = DiskFormat.QCOW2 if options.format is Format.AUTO else DiskFormat(options.format)
     if options.format is Format.AUTO:
         storage = storage_for(cluster, plan.target.storage_class)

@@ -26,6 +26,7 @@ from controller.operator.observe.request import (
     spec_digest,
 )
 from controller.operator.observe.source import ResolvedSource, resolve_source
+from controller.operator.observe.target import target_kind, target_reasons
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
@@ -412,11 +413,15 @@ def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Pla
     if resolved.source is None:
         return None, ()
     try:
-        planned = _verified(plan(import_, resolved.source, options.settings))
+        before = facts.request.plan if facts.request else None
+        kind = target_kind(cluster, import_.spec.target, options.target, before)
+        settings = options.settings.model_copy(update={"target": kind})
+        planned = _verified(plan(import_, resolved.source, settings))
         planned = _with_same_spelling(planned, facts.request)
     except Invalid as error:
         return None, error.reasons
     reasons = [
+        *target_reasons(cluster, planned),
         *cluster_reasons(cluster, import_, planned, options),
     ]
     if not reasons:
@@ -449,4 +454,5 @@ def is_other_vm(before: Plan, now: Plan) -> bool:
 
 def _identity(plan: Plan) -> tuple[str, ...]:
     source = plan.source
-    return source.kind, source.namespace, source.name, source.datacenter, plan.vm, plan.folder or ""
+    names = source.kind, source.namespace, source.name, source.datacenter, plan.vm, plan.folder or ""
+    return *names, plan.target.kind

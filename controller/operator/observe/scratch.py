@@ -1,7 +1,7 @@
 """Whether the namespace of an import may use more scratch, before its Workflow is created.
 
 How much the import needs is known only after preflight: the step that creates the claims checks the limit
-again (`steps.targets.harvester.scratch_limit`).
+again (`steps.targets.cluster.scratch_limit`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.limits import remedy
 from steps.model.quantity import shown
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.scratch_limit import VALUE, used_by_others
+from steps.targets.cluster.scratch_limit import VALUE, used_by_others
 
 
 def shortage(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:

@@ -10,7 +10,7 @@ from steps.model import names
 from steps.model.contract import StepError
 from steps.model.kinds import MACHINE, WORKFLOW
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.vm_objects import describe_vm_status
+from steps.targets.cluster.vm_objects import describe_vm_status
 from workflows.status.locks import ELSEWHERE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed

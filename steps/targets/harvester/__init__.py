@@ -9,38 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from steps.model.admission import Admission
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import Object
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Object
 from steps.model.machine import DiskId, Machine
 from steps.model.mapping import Shape
 from steps.model.plan import DiskFormat, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester import markers
+from steps.targets.cluster import markers
+from steps.targets.cluster.completion import NO_WORKFLOW, WorkflowRef
+from steps.targets.cluster.halting import halt
+from steps.targets.cluster.ownership import annotations_of
+from steps.targets.cluster.published import Integrity, PublishedImage
+from steps.targets.cluster.serving import Serving
+from steps.targets.cluster.vm_objects import VmObjects
 from steps.targets.harvester.admission_check import AdmissionCheck
-from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef
-from steps.targets.harvester.halting import halt
 from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.integrity import Integrity
-from steps.targets.harvester.ownership import annotations_of
+from steps.targets.harvester.image_volumes import ImageVolumes
 from steps.targets.harvester.publishing import ImagePublication
-from steps.targets.harvester.serving import Serving
 from steps.targets.harvester.storage import Backend
-from steps.targets.harvester.vm_objects import VmObjects
 from steps.targets.harvester.volume_names import choose_names
-from steps.targets.target import ProgressCallback, Published
+from steps.targets.target import ProgressCallback
 
-
-class PublishedImage(Published):
-    """A disk published as an image. `sha256` stays empty: Longhorn's digest is SHA-512."""
-
-    sha512: str
-    integrity: Integrity
-    volume: str
-    """Name of the claim that `build` attaches; empty in a run that an earlier version began."""
+KINDS: Final = (MACHINE, CLAIM, IMAGE)
+"""What an import makes, in the order in which it is deleted: Harvester keeps an image that a volume uses."""
 
 
 class HarvesterTarget:
@@ -67,7 +63,7 @@ class HarvesterTarget:
         self._stop = stop
         self._serving = serving
         self._machine = machine
-        self._vm_objects = VmObjects(plan, cluster, stop, volumes=self._volumes)
+        self._vm_objects = VmObjects(plan, cluster, stop, ImageVolumes(plan, cluster, self._volumes))
         self._workflow = workflow
 
     def name_volumes(self, shape: Shape, previous: Volumes | None) -> Volumes:
@@ -120,7 +116,7 @@ class HarvesterTarget:
         self._vm_objects.wait(shape)
 
     def halt(self) -> Sequence[str]:
-        return halt(self._plan, self._cluster, self._stop)
+        return halt(self._plan, self._cluster, self._stop, KINDS)
 
 
 def _served_format(image: Object, wanted: DiskFormat) -> DiskFormat:

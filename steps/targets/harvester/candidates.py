@@ -29,17 +29,18 @@ from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester import markers
-from steps.targets.harvester.claim_check import refuse_taken
-from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.objects import names_of
-from steps.targets.harvester.ownership import (
+from steps.targets.cluster import markers
+from steps.targets.cluster.ownership import (
     annotations_of,
     is_of_run,
     refuse_deleting,
     refuse_foreign,
 )
-from steps.targets.harvester.serving import POLL, ServedDisk, Serving, await_served_disk
+from steps.targets.cluster.serving import POLL, ServedDisk, Serving, await_served_disk
+from steps.targets.harvester import image_names
+from steps.targets.harvester.claim_check import refuse_taken
+from steps.targets.harvester.image_state import image_state
+from steps.targets.harvester.objects import names_of
 from steps.targets.harvester.storage import Backend
 
 log = structlog.get_logger()
@@ -92,7 +93,7 @@ class ImageCandidates:
         self._check = check
         self._clock = clock
         self._namespace = plan.target.namespace
-        self._display_name = markers.display_name(plan.import_, disk)
+        self._display_name = image_names.display_name(plan.import_, disk)
 
     def choose(self, served_disk: ServedDisk) -> OwnImage | Object:
         """The image to create or to continue, or an equal one of another import.
@@ -177,7 +178,7 @@ class ImageCandidates:
 
         An image of CDI counts only for its own run, as a VM may have written to its volume since.
         """
-        by_import = self._find_image(markers.image_name(self._plan.import_, self._disk, digest))
+        by_import = self._find_image(image_names.image_name(self._plan.import_, self._disk, digest))
         if by_import is not None and not _is_cdi(by_import):
             return by_import
         by_volume = self._find_image(self._image_name(Backend.CDI, digest)) if self._volume else by_import
@@ -212,15 +213,15 @@ class ImageCandidates:
             )
         if backend is Backend.CDI:
             self._await_name_free(name)
-        suffix = markers.image_name(self._plan.import_, self._disk, digest).removeprefix("image-")[:8]
+        suffix = image_names.image_name(self._plan.import_, self._disk, digest).removeprefix("image-")[:8]
         display_name = (
-            markers.display_name(self._plan.import_, self._disk, suffix) if digest else self._display_name
+            image_names.display_name(self._plan.import_, self._disk, suffix) if digest else self._display_name
         )
         return OwnImage(name, display_name)
 
     def _image_name(self, backend: Backend, digest: str) -> str:
         volume = self._volume if backend is Backend.CDI else ""
-        return markers.volume_image_name(self._plan.import_, self._disk, volume, digest)
+        return image_names.volume_image_name(self._plan.import_, self._disk, volume, digest)
 
     def _delete(self, own: Object) -> None:
         """Delete an image of an earlier attempt, and return when it is deleted."""
@@ -270,7 +271,7 @@ class ImageCandidates:
         run_labels = names.labels(self._plan)
         by_import = {key: run_labels[key] for key in (names.LABEL_NAME, names.LABEL_NAMESPACE)}
         selectors = (
-            {markers.IMAGE_DISPLAY_NAME: markers.display_label(self._display_name)},
+            {image_names.IMAGE_DISPLAY_NAME: image_names.display_label(self._display_name)},
             {**by_import, names.LABEL_DISK: self._disk},
         )
         images = [

@@ -16,9 +16,9 @@ from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind, Object
 from steps.model.names import LABEL_RUN, LABEL_UID
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
+from steps.targets.cluster.ownership import creation_time, labels_of, refuse_deleting, refuse_foreign
 from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.objects import volume_labels
-from steps.targets.harvester.ownership import labels_of, refuse_deleting, refuse_foreign
 from steps.targets.harvester.storage import Backend
 
 
@@ -49,7 +49,7 @@ def is_of_image(cluster: Cluster, volume: Object, image: Object) -> bool:
     One that is older than the image was not: CDI can adopt an existing claim, and then owns it
     (containerized-data-importer doc/datavolumes.md, claim adoption).
     """
-    if _creation_time(volume) < _creation_time(image):
+    if creation_time(volume) < creation_time(image):
         return False
     if _owns(IMAGE, image, volume):
         return True
@@ -122,8 +122,3 @@ def _owns(kind: Kind, owner: Object, owned: Object) -> bool:
         (reference["kind"], reference["uid"]) == (kind.kind, owner["metadata"]["uid"])
         for reference in references
     )
-
-
-def _creation_time(resource: Object) -> str:
-    """RFC 3339 in UTC, so that texts compare like times."""
-    return str(resource["metadata"].get("creationTimestamp") or "")

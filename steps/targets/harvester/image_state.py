@@ -9,9 +9,10 @@ download starts over by itself 10 s later (pkg/controller/master/image/vm_image_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from steps.model.kinds import Object
+from steps.model.kinds import IMAGE, Object
+from steps.targets.cluster.completion import DiskObjects
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,9 @@ def _message(conditions: dict[str, Any]) -> str:
     """The first condition with a reason."""
     candidates = (conditions.get(kind, {}) for kind in ("RetryLimitExceeded", "Imported", "Initialized"))
     return next((condition["message"] for condition in candidates if condition.get("message")), "")
+
+
+IMAGES: Final = DiskObjects(
+    IMAGE, lambda image: image_state(image).imported, lambda image: image_state(image).failed
+)
+"""On Harvester a disk becomes an image."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Callable
 from typing import Final
@@ -11,27 +10,15 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import BACKING_IMAGE, STORAGE_CLASS, Object
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
+from steps.targets.cluster.published import Integrity
+from steps.targets.cluster.serving import POLL
 from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.storage import Backend
 
 LONGHORN_SYSTEM: Final = "longhorn-system"
 PATIENCE: Final = 60.0
 """Seconds between an image's readiness and its checksum: both come from Longhorn's file status, but
 Harvester and vmferry read them at different times."""
-
-
-class Integrity(enum.StrEnum):
-    """How far an image was compared with its source bytes; shown in the import's status."""
-
-    SHA512 = "sha512"
-    """The target's own digest equals that of the served bytes."""
-    TLS = "tls"
-    """The target publishes no digest, but it fetched the disk over TLS, which notices every changed byte."""
-    TRANSFER_ONLY = "transfer-only"
-    """The target publishes no digest: only its size and a complete transfer can be checked."""
-    NOT_COMPARED = "not-compared"
-    """An existing image that was reused by its name."""
 
 
 def compare(

@@ -6,18 +6,17 @@ Pure; their golden files are in tests/unit/steps/targets/harvester/golden.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from steps.model.kinds import CLAIM, IMAGE, Object
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.names import LABEL_DISK, LABEL_IMPORTED, LABEL_RUN, label_value, labels
 from steps.model.plan import Plan
+from steps.targets.cluster.halting import HALTED
+from steps.targets.cluster.markers import BUILT_BY, LANDED
+from steps.targets.harvester.image_names import IMAGE_DISPLAY_NAME, IMAGE_ID, STORAGE_CLASS_NAME
 from steps.targets.harvester.image_state import ImageState
-from steps.targets.harvester.markers import BUILT_BY, IMAGE_DISPLAY_NAME, IMAGE_ID, LANDED, STORAGE_CLASS_NAME
 from steps.targets.harvester.storage import Backend, ImageStorage
-
-HALTED: Final = "Halted"
 
 
 def image_manifest(

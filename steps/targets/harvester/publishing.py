@@ -17,24 +17,26 @@ from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
-from steps.targets.harvester import markers, objects
-from steps.targets.harvester.candidates import ImageCandidates, OwnImage
-from steps.targets.harvester.completion import (
+from steps.targets.cluster import markers
+from steps.targets.cluster.completion import (
     NO_WORKFLOW,
     WorkflowRef,
     completion_annotations,
     find_completed,
 )
-from steps.targets.harvester.image_state import ImageState, image_state
-from steps.targets.harvester.integrity import Integrity, compare
-from steps.targets.harvester.ownership import owner_references, refuse_foreign
-from steps.targets.harvester.serving import POLL, ServedDisk, Serving, await_served_disk
-from steps.targets.harvester.sibling import StepNode, refuse_without_serve
+from steps.targets.cluster.ownership import owner_references, refuse_foreign
+from steps.targets.cluster.published import Integrity
+from steps.targets.cluster.serving import POLL, ServedDisk, Serving, await_served_disk
+from steps.targets.cluster.sibling import StepNode, refuse_without_serve
+from steps.targets.cluster.storage_classes import storage_class_name
+from steps.targets.harvester import objects
+from steps.targets.harvester.candidates import ImageCandidates, OwnImage
+from steps.targets.harvester.image_state import IMAGES, ImageState, image_state
+from steps.targets.harvester.integrity import compare
 from steps.targets.harvester.storage import (
     Backend,
     ImageStorage,
     refuse_filesystem,
-    storage_class_name,
     storage_for,
 )
 from steps.targets.target import ProgressCallback
@@ -105,7 +107,7 @@ class ImagePublication:
 
     def _find_completed(self) -> Object | None:
         """The image if this step is done already: `serve` has then ended, and describes no disk."""
-        return find_completed(self._cluster, self._plan, self._disk.id, self._workflow)
+        return find_completed(self._cluster, IMAGES, self._plan, self._disk.id, self._workflow)
 
     def _served_disk(self, *, digest: bool = True) -> ServedDisk:
         return await_served_disk(

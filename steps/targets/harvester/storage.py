@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import STORAGE_CLASS, STORAGE_PROFILE
-from steps.model.machine import Disk
-from steps.model.mapping import disk_rule
-from steps.model.plan import TargetPlan
+from steps.model.kinds import STORAGE_PROFILE
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.markers import DEFAULT_CLASS
+from steps.targets.cluster.storage_classes import DEFAULT_CLASS, default_class, named_class
 
 log = structlog.get_logger()
 
@@ -38,11 +35,6 @@ class ImageStorage:
     backend: Backend
 
 
-def storage_class_name(target: TargetPlan, disk: Disk) -> str:
-    """The request's class for this disk; empty for the cluster's default."""
-    return disk_rule(disk, target.disks).storage_class or target.storage_class
-
-
 def storage_for(cluster: Cluster, class_name: str) -> ImageStorage:
     """The storage of an image for the class `class_name`, or for the default class.
 
@@ -51,41 +43,21 @@ def storage_for(cluster: Cluster, class_name: str) -> ImageStorage:
     """
     if class_name:
         return _storage_of_class(cluster, class_name)
-    name, class_object = _default_class(cluster)
+    class_object = default_class(cluster, DEFAULT_CLASS)
+    name, parameters = class_object["metadata"]["name"], class_object.get("parameters") or {}
     # Without a class Harvester uses its backing images for any default class, with Longhorn's own defaults in
     # place of a class that is not Longhorn's (pkg/image/common/mutator.go, getSC): disks would be elsewhere.
-    v1 = class_object.get("parameters", {}).get("dataEngine", "v1") == "v1"
+    v1 = parameters.get("dataEngine", "v1") == "v1"
     is_longhorn_v1 = class_object.get("provisioner") == LONGHORN and v1
     return ImageStorage(name, Backend.BACKING_IMAGE if is_longhorn_v1 else Backend.CDI)
 
 
 def _storage_of_class(cluster: Cluster, name: str) -> ImageStorage:
     """As vm-import-controller decides (pkg/util/storageclass.go): a class must specify v1."""
-    class_object = cluster.get(STORAGE_CLASS, name)
-    if class_object is None:
-        raise StepError(
-            Exit.NOT_FOUND,
-            f"there is no storage class {name}",
-            remedy="set spec.storageClass to a class that exists",
-        )
+    class_object = named_class(cluster, name)
     v1 = (class_object.get("parameters") or {}).get("dataEngine") == "v1"
     is_longhorn_v1 = class_object.get("provisioner") == LONGHORN and v1
     return ImageStorage(name, Backend.BACKING_IMAGE if is_longhorn_v1 else Backend.CDI)
-
-
-def _default_class(cluster: Cluster) -> tuple[str, dict[str, Any]]:
-    """The default class; the newest of several, as in Kubernetes (storage-classes, default class)."""
-    classes = [
-        item
-        for item in cluster.find(STORAGE_CLASS)
-        if (item["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"
-    ]
-    if not classes:
-        raise StepError(
-            Exit.NOT_FOUND, "the cluster has no default storage class", remedy="set one in spec.storageClass"
-        )
-    newest = max(classes, key=lambda item: str(item["metadata"].get("creationTimestamp", "")))
-    return newest["metadata"]["name"], {**newest, "parameters": newest.get("parameters") or {}}
 
 
 def refuse_filesystem(cluster: Cluster, class_name: str, disk: str, taken_for: str) -> None:

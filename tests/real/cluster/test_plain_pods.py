@@ -10,7 +10,7 @@ import pytest
 from steps.model import names
 from steps.model.admission import Admission, Verdict
 from steps.model.kinds import CLAIM, CONFIG_MAP, IMAGE, MACHINE, POD, SECRET, SERVICE, STORAGE_CLASS
-from steps.targets.harvester.integrity import Integrity
+from steps.targets.cluster.published import Integrity
 from tests.real import scenario
 from tests.real.cluster.stagepods import StagePods, record_result
 from tests.real.cluster.world import World

@@ -17,8 +17,8 @@ from steps.model import names
 from steps.model.contract import Exit
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind
 from steps.model.names import PORT
-from steps.targets.harvester import markers
-from steps.targets.harvester.vm_objects import attached_claims
+from steps.targets.cluster import markers
+from steps.targets.cluster.vm_objects import attached_claims
 from tests.real import scenario
 from tests.real.e2e import harness
 from tests.real.e2e.conftest import MakeDisk
@@ -84,9 +84,17 @@ class Desk:
     """A user's environment: a folder, manifests, KUBECONFIG and SVC_ADDRESS."""
 
     def __init__(
-        self, folder: Path, where: Lab, api: Api, vcenter: Simulator, storage_class: str = V1_CLASS
+        self,
+        folder: Path,
+        where: Lab,
+        api: Api,
+        vcenter: Simulator,
+        storage_class: str = V1_CLASS,
+        *,
+        to: str = "harvester",
     ) -> None:
         self.into = folder / "into"
+        self._to = to
         self.api = api
         self._folder = folder
         self._environ = {"KUBECONFIG": str(where.kubeconfig), "SVC_ADDRESS": own_address(api.host)}
@@ -99,7 +107,7 @@ class Desk:
         return harness.started(self._folder, *self._argv(), **self._environ)
 
     def _argv(self) -> list[str | Path]:
-        return ["run", "--to", "harvester", "-f", self._manifests, "--into", self.into, *harness.QUICK]
+        return ["run", "--to", self._to, "-f", self._manifests, "--into", self.into, *harness.QUICK]
 
     def retry(self) -> harness.Ended:
         """Without an environment: the import stores its cluster."""

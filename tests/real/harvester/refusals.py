@@ -16,7 +16,7 @@ from steps.model.kinds import CLAIM, IMAGE, MACHINE
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester.markers import STORAGE_CLASS_NAME
+from steps.targets.harvester.image_names import STORAGE_CLASS_NAME
 from tests.real.cluster.lab import CommandError, Lab
 from tests.real.harvester.install import namespace, network
 

@@ -143,12 +143,14 @@ def writes_there(run: str) -> Iterator[tuple[str, Request]]:
     image, volume = thing("image-0a1b2c3d4e5f", run, TENANT), thing("web-disk-0", run, TENANT)
     for kind, group, found in (
         ("virtualmachineimages", "harvesterhci.io", image),
+        ("datavolumes", "cdi.kubevirt.io", volume),
         ("persistentvolumeclaims", "", volume),
         ("virtualmachines", "kubevirt.io", machine(run)),
     ):
         yield "build", Request(group, kind, found)
         yield "build", Request(group, kind, found, found)
     yield "image", Request("harvesterhci.io", "virtualmachineimages", old=image)
+    yield "image", Request("cdi.kubevirt.io", "datavolumes", old=volume)
 
 
 def judged(policies: Path, client: Client, *requests: Request) -> list[list[str]]:
@@ -288,6 +290,21 @@ def test_a_claim_that_cdi_made_gets_labels_and_nothing_else(policies: Path) -> N
     assert judge({**with_label(), "spec": {"volumeName": "pvc-2"}}, bare()) != []
 
 
+def test_a_data_volume_belongs_to_one_run_and_is_never_taken_over(policies: Path) -> None:
+    mine, bare = thing("web-disk-0", VICTIM, TENANT), thing("web-disk-0", "", TENANT)
+
+    def judge(new: Json | None, old: Json | None) -> list[str]:
+        (found,) = judged(policies, pod(VICTIM, "image"), Request("cdi.kubevirt.io", "datavolumes", new, old))
+        return found
+
+    for run in (*OTHERS, VICTIM.replace("-g1", "-g7"), ""):
+        theirs = thing("web-disk-0", run, TENANT)
+        assert judge(theirs, None) != []
+        assert judge(None, theirs) != []
+        assert judge(mine, theirs) != []
+    assert judge(bare, mine) != []
+
+
 def test_an_equal_image_of_an_earlier_import_is_marked_and_not_changed(policies: Path) -> None:
     other = OTHERS[0]
 
@@ -319,7 +336,12 @@ def test_an_equal_image_of_an_earlier_import_is_marked_and_not_changed(policies:
 
 
 @pytest.mark.parametrize(
-    ("resource", "group"), [("virtualmachineimages", "harvesterhci.io"), ("persistentvolumeclaims", "")]
+    ("resource", "group"),
+    [
+        ("virtualmachineimages", "harvesterhci.io"),
+        ("persistentvolumeclaims", ""),
+        ("datavolumes", "cdi.kubevirt.io"),
+    ],
 )
 def test_halt_marks_what_earlier_runs_of_its_import_made_as_stale_and_changes_nothing_else(
     policies: Path, resource: str, group: str

@@ -1,8 +1,8 @@
 """Stand-in for CDI: a DataVolume of an http source becomes a claim with those bytes.
 
-containerized-data-importer v1.62: pkg/controller/datavolume (phases, progress, owner), pkg/importer
-(qemu-img), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). It works
-without populators, as CDI does for provisioners without CSI drivers, such as the lab's.
+containerized-data-importer v1.66: pkg/controller/datavolume (phases, progress, owner, labels), pkg/importer
+(qemu-img, checksum), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). It
+works without populators, as CDI does for provisioners without CSI drivers, such as the lab's.
 
 The importer pod has no image here. A pod `importer-NAME` with CDI's labels mounts the claim and does nothing;
 the stand-in writes the bytes from outside, by qemu-img as in the pod, to the volume of that claim.
@@ -11,6 +11,7 @@ the stand-in writes the bytes from outside, by qemu-img as in the pod, to the vo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from tests.real.standins import formats
 from tests.real.standins.api import VOLUME
 from tests.real.standins.controller import Cluster, Controller, Key, deleting, key, log, now, owner
 from tests.real.standins.downloads import Download, Faults, qemu_img
+from tests.real.standins.formats import FormatError
 from tests.real.standins.lab import Lab
 from tests.real.standins.pods import holder
 from tests.real.standins.web import Web
@@ -42,6 +44,12 @@ MIB: Final = 1 << 20
 LABELS: Final = {"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"}
 QEMU: Final = 107
 """User and group of VMs; they must be able to write the file."""
+SCRATCH: Final = "scratch space required and none found"
+FIRST_POD: Final = (
+    ("ImportInProgress", ("Running", "True", "Pod is running", "")),
+    ("ImportScheduled", ("Running", "False", "Scratch space required", SCRATCH)),
+)
+"""What the first pod of an importer shows: since v1.60 it ends because an HTTP source needs scratch space."""
 LOOK: Final = 0.5
 AGAIN: Final = 5.0
 """Seconds until a failed importer is restarted; the real kubelet's back-off grows."""
@@ -54,12 +62,22 @@ class Import(Download):
     target: Path
     block: bool
     capacity: int
+    checksum: str = ""
+    """`ALGORITHM:HEX` of the downloaded file; empty: not compared."""
+    fatal: bool = False
+    """Whether CDI does not try again."""
 
     def finish(self, file: Path) -> None:
         """Write the file as CDI's importer does (pkg/importer/data-processor.go: convert, resize).
 
         On a filesystem it also guesses the format of what it has written.
+
+        Raises:
+            FormatError: for other bytes than those that the DataVolume announces; then `fatal` is set.
         """
+        if self.checksum and not _has_checksum(file, self.checksum):
+            self.fatal = True
+            raise FormatError(f"checksum mismatch: expected {self.checksum}")
         formats.unpack(file)
         formats.validate(file, self.capacity)
         there = ["-n"] if self.block else []
@@ -85,10 +103,12 @@ class DataVolumes(Controller):
         self._faults = faults
         self._jobs: dict[Key, Import] = {}
         self._not_before: dict[Key, float] = {}
+        self._passed: dict[str, int] = {}
+        """How much of `FIRST_POD` each DataVolume has shown, by uid."""
 
     def one(self, volume: Object) -> float | None:
         status = volume.get("status") or {}
-        if deleting(volume) or status.get("phase") == "Succeeded":
+        if deleting(volume) or status.get("phase") in ("Succeeded", "Failed"):
             return None
         namespace, name = key(volume)
         claim = self.cluster[CLAIM].get(namespace, name)
@@ -129,7 +149,11 @@ class DataVolumes(Controller):
                 "metadata": {
                     "name": metadata["name"],
                     "namespace": metadata["namespace"],
-                    "labels": {"app": LABELS["app"], "app.kubernetes.io/managed-by": "cdi-controller"},
+                    "labels": {
+                        **(metadata.get("labels") or {}),
+                        "app": LABELS["app"],
+                        "app.kubernetes.io/managed-by": "cdi-controller",
+                    },
                     "annotations": {
                         "cdi.kubevirt.io/storage.contentType": "kubevirt",
                         "cdi.kubevirt.io/storage.import.endpoint": volume["spec"]["source"]["http"]["url"],
@@ -154,12 +178,9 @@ class DataVolumes(Controller):
         return holder(pod_name(name), claim["metadata"]["namespace"], labels, [claim], owner(volume), QEMU)
 
     def _import(self, volume: Object, claim: Object, pod: Object | None) -> float | None:
-        job = self._jobs.get(key(volume))
-        if job is None:
-            left = self._not_before.get(key(volume), 0.0) - time.monotonic()
-            if left > 0:
-                return left
-            job = self._jobs[key(volume)] = self._begin(volume, claim)
+        job = self._jobs.get(key(volume)) or self._start(volume, claim)
+        if not isinstance(job, Import):
+            return job
         alive = job.is_alive()
         if alive:
             self._report(volume, "ImportInProgress", f"{job.percent:.2f}%")
@@ -173,10 +194,29 @@ class DataVolumes(Controller):
             self.api.delete(pod)
         return None
 
+    def _start(self, volume: Object, claim: Object) -> Import | float:
+        """The download; or the seconds until it can begin."""
+        uid = volume["metadata"]["uid"]
+        shown = self._passed.get(uid, 0)
+        if shown < len(FIRST_POD):
+            phase, condition_ = FIRST_POD[shown]
+            self._report(volume, phase, "N/A", condition_)
+            self._passed[uid] = shown + 1
+            return LOOK
+        left = self._not_before.get(key(volume), 0.0) - time.monotonic()
+        if left > 0:
+            return left
+        job = self._jobs[key(volume)] = self._begin(volume, claim)
+        return job
+
     def _failed(self, volume: Object, job: Import) -> float:
         """CDI retries for ever; each failure counts as a restart of the pod."""
         words = f"Unable to process data: {job.error}"
         log.info("cdi: %s: %s", volume["metadata"]["name"], words)
+        if job.fatal:
+            self._report(volume, "Failed", "N/A", ("Running", "False", "Error", words))
+            self._jobs.pop(key(volume))
+            return AGAIN
         status = volume.get("status") or {}
         volume["status"] = {**status, "restartCount": status.get("restartCount", 0) + 1}
         self._report(volume, "ImportInProgress", "N/A", ("Running", "False", "Error", words))
@@ -191,6 +231,7 @@ class DataVolumes(Controller):
         file = self._lab.state / f"{volume['metadata']['uid']}.import"
         job = Import(self._web, volume["spec"]["source"]["http"]["url"], file, self._faults)
         job.block = claim["spec"]["volumeMode"] == "Block"
+        job.checksum = volume["spec"]["source"]["http"].get("checksum", "")
         job.capacity = int(volume["spec"]["storage"]["resources"]["requests"]["storage"])
         path = self._lab.path(found)
         job.target = path if job.block else path / "disk.img"
@@ -215,6 +256,12 @@ class DataVolumes(Controller):
             ]
         if status != before:
             self.api.update_status({**volume, "status": status})
+
+
+def _has_checksum(file: Path, checksum: str) -> bool:
+    algorithm, _, expected = checksum.partition(":")
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, algorithm).hexdigest() == expected.lower()
 
 
 def pod_name(name: str) -> str:

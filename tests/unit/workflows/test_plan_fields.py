@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from steps.model.plan import Bus, DiskRule, Gate, Plan
+from steps.model.plan import Bus, CpuTopology, DiskFormat, DiskRule, Gate, Plan, TargetKind
 from tests.unit.builders import a_source, an_import
 from workflows.plan import Invalid, plan
 from workflows.quantity import mebibytes
@@ -35,6 +35,15 @@ def test_cpu_memory_disks_and_approvals_reach_the_plan() -> None:
         DiskRule(disk="Hard disk 2"),
     )
     assert made.approvals == (Gate.POWEROFF, Gate.START)
+
+
+def test_kubevirt_gets_qcow2_and_the_sockets_of_the_source_whatever_is_set() -> None:
+    settings = Settings(
+        target=TargetKind.KUBEVIRT, format=DiskFormat.RAW, cpu_topology=CpuTopology.ONE_SOCKET
+    )
+    made = plan(an_import(target="kubevirt"), a_source(), settings)
+    assert made.target.kind is TargetKind.KUBEVIRT
+    assert (made.target.format, made.target.cpu_topology) == (DiskFormat.QCOW2, CpuTopology.SOURCE)
 
 
 def test_null_means_the_default() -> None:

@@ -118,3 +118,8 @@ def test_a_stage_is_found_by_name() -> None:
     assert stage_named("export").name == "export"
     with pytest.raises(KeyError):
         stage_named("fly")
+
+
+def test_both_targets_in_a_cluster_have_the_same_stages_so_one_template_fits_both() -> None:
+    assert stages_for(TargetKind.KUBEVIRT) == stages_for(TargetKind.HARVESTER)
+    assert stages_for(TargetKind.KUBEVIRT, embedded=True) == stages_for(TargetKind.HARVESTER, embedded=True)

@@ -11,7 +11,7 @@ import pytest
 
 from steps import serve
 from steps.model.contract import Exit, StepError
-from steps.targets.harvester.serving import HttpServing, ServedUrl
+from steps.targets.cluster.serving import HttpServing, ServedUrl
 from tests.real.targets.meddler import download, meddling, running
 from tests.real.targets.test_programs import fetch, until, url_of
 from tests.tls import serving_folder

@@ -9,6 +9,7 @@ from controller.manifests.environment import Environment
 from controller.manifests.environment import read as environment
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.resolve import Job, access, jobs, only_source
+from steps.model.plan import TargetKind
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_cloud, a_secret, a_source, an_import
 from workflows.api.resources import Secret, VirtualMachineImport
@@ -230,3 +231,12 @@ def test_a_source_without_address_or_secret_is_refused() -> None:
         access(a_source(endpoint=""), given(a_secret()), NOTHING)
     with pytest.raises(InvalidManifestsError, match="is not given"):
         access(a_source(), Manifests(), NOTHING)
+
+
+def test_an_import_for_another_target_is_refused_but_a_folder_takes_any() -> None:
+    manifests = given(a_secret(), a_source(), an_import(target="kubevirt"))
+    with pytest.raises(InvalidManifestsError, match="--to kubevirt"):
+        jobs(manifests, NOTHING, Settings(target=TargetKind.HARVESTER))
+    for target in (TargetKind.KUBEVIRT, TargetKind.DIRECTORY):
+        (job,) = jobs(manifests, NOTHING, Settings(target=target))
+        assert job.plan.target.kind is target

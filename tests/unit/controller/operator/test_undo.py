@@ -26,8 +26,8 @@ def begun(**spec: object) -> World:
     return world
 
 
-def succeeded() -> World:
-    world = begun()
+def succeeded(**spec: object) -> World:
+    world = begun(**spec)
     world.argo(*upto("end"), node("start"), phase="Succeeded")
     world.look(3)
     assert world.status.import_status == "virtualMachineRunning"
@@ -90,6 +90,12 @@ def test_an_undone_import_says_what_remains_and_how_to_delete_it() -> None:
     assert NOTE not in world.notes()
     assert world.workflows() == []
     assert world.secret(f"{world.run}-source") is None
+
+
+def test_the_command_that_deletes_what_remains_names_the_kinds_of_the_target() -> None:
+    world = succeeded(target="kubevirt")
+    undone(world)
+    assert "kubectl delete -n default vm,datavolumes.cdi.kubevirt.io,pvc -l" in world.status.message
 
 
 @pytest.mark.parametrize(

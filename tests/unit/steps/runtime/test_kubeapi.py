@@ -167,6 +167,20 @@ def test_a_missing_object_is_none(server: Server, api: ApiCluster) -> None:
     api.delete(IMAGE, "image-1", "default")
 
 
+def test_a_group_is_served_or_not(server: Server, api: ApiCluster) -> None:
+    server.answers = [(200, {"kind": "APIGroup"}), (404, b"404 page not found")]
+    assert api.serves("kubevirt.io")
+    assert not api.serves("harvesterhci.io")
+    assert [path for _, path, _, _ in server.asked] == ["/apis/kubevirt.io", "/apis/harvesterhci.io"]
+
+
+def test_a_failure_is_not_taken_for_a_group_that_is_not_served(server: Server, api: ApiCluster) -> None:
+    server.answers = [(503, status("ServiceUnavailable", "starting"))]
+    with pytest.raises(StepError) as caught:
+        api.serves("kubevirt.io")
+    assert caught.value.code is Exit.UNREACHABLE
+
+
 def test_core_and_cluster_wide_kinds_have_their_paths(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, {}), (200, {})]
     api.get(CLAIM, "c", "default")

@@ -14,7 +14,7 @@ from steps.model.kinds import CLAIM, IMAGE, MACHINE, Object
 from steps.model.names import LABEL_UID
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.markers import DIGEST, INTEGRITY
+from steps.targets.cluster.markers import DIGEST, INTEGRITY
 
 
 class Lab(Protocol):

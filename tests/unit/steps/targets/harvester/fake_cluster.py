@@ -140,6 +140,9 @@ class FakeCluster(Cluster):
             mine = {key: part for key, part in change.items() if key != "status" or kind not in SUBRESOURCE}
             return self._store((kind, namespace, name), _merged(there, mine))
 
+    def serves(self, group: str) -> bool:
+        return any(kind.group == group for kind in self.kinds)
+
     def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
         with _Request(self, Call("patch", kind, namespace, f"{name}/status")):
             there = self._objects.get((kind, namespace, name))

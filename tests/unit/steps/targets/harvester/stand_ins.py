@@ -14,7 +14,7 @@ from steps.model.contract import Exit
 from steps.model.kinds import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS, Kind, Object
 from steps.model.plan import DiskFormat
 from steps.runtime.stop import Stop
-from steps.targets.harvester.serving import ServedDisk
+from steps.targets.cluster.serving import ServedDisk
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, refused
 
 TOKEN = "a-token-nobody-can-guess"  # noqa: S105

@@ -12,8 +12,9 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import ExistsError
-from steps.targets.harvester.discard import discard
-from steps.targets.harvester.vm_objects import attached_claims
+from steps.targets.cluster.discard import discard
+from steps.targets.cluster.vm_objects import attached_claims
+from steps.targets.harvester import KINDS
 from tests.unit.steps.targets.harvester.stand_ins import a_class, owner_reference
 from tests.unit.steps.targets.harvester.world import World
 
@@ -256,7 +257,7 @@ class TestVolumesOfCdi:
         world = cdi()
         world.publish_all()
         world.build()
-        lines = discard(world.plan, world.cluster, world.time, clock=world.time.clock)
+        lines = discard(world.plan, world.cluster, world.time, KINDS, clock=world.time.clock)
         assert [line.partition(" ")[0] for line in lines] == [MACHINE.kind, IMAGE.kind, IMAGE.kind]
         assert [*world.vms(), *world.claims(), *world.images()] == []
 

@@ -10,8 +10,9 @@ from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind
 from steps.model.volumes import Volumes, volume_names
-from steps.targets.harvester import markers
-from steps.targets.harvester.volume_names import MAX_NAMES, choose_names
+from steps.targets.cluster.volume_names import MAX_NAMES
+from steps.targets.harvester import image_names
+from steps.targets.harvester.volume_names import choose_names
 from tests.unit.steps.targets.harvester.fake_cluster import READ
 from tests.unit.steps.targets.harvester.stand_ins import a_class
 from tests.unit.steps.targets.harvester.world import World
@@ -155,7 +156,7 @@ class TestUpgrade:
             step()
         of = world.plan.import_
         assert [one["metadata"]["name"] for one in world.claims()] == sorted(
-            markers.image_name(of, disk) for disk in ("disk-0", "disk-1")
+            image_names.image_name(of, disk) for disk in ("disk-0", "disk-1")
         )
         assert world.kubevirt.starts == ["web01"]
 

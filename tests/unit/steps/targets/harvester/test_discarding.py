@@ -8,7 +8,8 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, MACHINE
-from steps.targets.harvester.discard import discard
+from steps.targets.cluster.discard import discard
+from steps.targets.harvester import KINDS
 from tests.unit.steps.targets.harvester.world import World
 
 
@@ -20,7 +21,7 @@ def built(**target: Any) -> World:
 
 
 def discarded(world: World) -> list[str]:
-    return discard(world.plan, world.cluster, world.time, clock=world.time.clock)
+    return discard(world.plan, world.cluster, world.time, KINDS, clock=world.time.clock)
 
 
 def test_the_vm_is_deleted_before_claims_and_images() -> None:

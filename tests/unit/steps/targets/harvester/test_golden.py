@@ -19,7 +19,7 @@ from ruamel.yaml.scalarstring import walk_tree
 from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import NetworkRule, Plan
-from steps.targets.harvester.run_objects import RunObjects
+from steps.targets.cluster.run_objects import RunObjects
 from tests.unit.steps.targets.harvester.stand_ins import DIGEST, a_class, class_by_uid
 from tests.unit.steps.targets.harvester.test_run import a_request
 from tests.unit.steps.targets.harvester.world import World

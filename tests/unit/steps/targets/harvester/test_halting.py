@@ -6,8 +6,9 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, MACHINE
-from steps.targets.harvester import markers
-from steps.targets.harvester.halting import HALT_SECONDS, halt
+from steps.targets.cluster import markers
+from steps.targets.cluster.halting import HALT_SECONDS, halt
+from steps.targets.harvester import KINDS
 from tests.unit.steps.targets.harvester.world import World
 
 
@@ -21,7 +22,7 @@ def built(*, started: bool = False) -> World:
 
 
 def halted(world: World) -> list[str]:
-    return halt(world.plan, world.cluster, world.time, clock=world.time.clock)
+    return halt(world.plan, world.cluster, world.time, KINDS, clock=world.time.clock)
 
 
 @pytest.mark.parametrize("started", [False, True])

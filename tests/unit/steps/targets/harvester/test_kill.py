@@ -11,7 +11,7 @@ import pytest
 
 from steps.model.contract import StepError
 from steps.model.kinds import KINDS, Kind
-from steps.targets.harvester.run_objects import RunObjects
+from steps.targets.cluster.run_objects import RunObjects
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, Fault, KilledError
 from tests.unit.steps.targets.harvester.stand_ins import a_class, class_by_uid
 from tests.unit.steps.targets.harvester.test_run import a_request

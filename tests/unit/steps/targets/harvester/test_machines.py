@@ -11,8 +11,8 @@ import pytest
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
-from steps.targets.harvester import markers
-from steps.targets.harvester.vm_objects import READY_SECONDS, attached_claims
+from steps.targets.cluster.vm_objects import READY_SECONDS, attached_claims
+from steps.targets.harvester import image_names
 from tests.unit.steps.targets.harvester.stand_ins import a_class
 from tests.unit.steps.targets.harvester.world import World
 
@@ -59,7 +59,7 @@ def test_a_claim_with_a_backing_image_is_named_after_the_vm() -> None:
     image = world.images()[0]
     claim = world.claims()[0]
     assert image["metadata"]["name"].startswith("image-")
-    assert claim["metadata"]["annotations"][markers.IMAGE_ID] == f"default/{image['metadata']['name']}"
+    assert claim["metadata"]["annotations"][image_names.IMAGE_ID] == f"default/{image['metadata']['name']}"
     assert claim["spec"]["storageClassName"] == f"lh-{image['metadata']['uid']}"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from steps.model import names
 from steps.model.plan import ImportRef
-from steps.targets.harvester import markers
+from steps.targets.harvester import image_names
 from tests.unit.builders import a_plan
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -21,32 +21,32 @@ SUBDOMAIN = st.from_regex(
 
 @given(SUBDOMAIN, SUBDOMAIN)
 def test_image_names_fit_the_names_that_harvester_derives(name: str, uid: str) -> None:
-    made = markers.image_name(ImportRef(name=name, uid=uid), "disk-127", "digest")
+    made = image_names.image_name(ImportRef(name=name, uid=uid), "disk-127", "digest")
     assert re.fullmatch(r"image-[0-9a-f]{12}", made)
     assert len(f"longhorn-{made}") <= 63
 
 
 @given(SUBDOMAIN)
 def test_display_names_are_valid_labels(name: str) -> None:
-    made = markers.display_name(ImportRef(name=name), "disk-0", "0a1b2c3d")
+    made = image_names.display_name(ImportRef(name=name), "disk-0", "0a1b2c3d")
     assert LABEL.fullmatch(made)
-    assert markers.display_label(made) == made
+    assert image_names.display_label(made) == made
 
 
 def test_a_short_display_name_is_that_of_vm_import_controller() -> None:
-    assert markers.display_name(ImportRef(name="web"), "disk-0") == "vm-import-web-disk-0"
+    assert image_names.display_name(ImportRef(name="web"), "disk-0") == "vm-import-web-disk-0"
 
 
 def test_image_names_differ_by_import_and_disk_and_bytes() -> None:
     one, other = ImportRef(name="web", uid="1"), ImportRef(name="web", uid="2")
     made = [
-        markers.image_name(of, disk, digest)
+        image_names.image_name(of, disk, digest)
         for of in (one, other)
         for disk in ("disk-0", "disk-1")
         for digest in ("", "x")
     ]
     assert len(set(made)) == 8
-    assert markers.image_name(one, "disk-0") == markers.image_name(one, "disk-0")
+    assert image_names.image_name(one, "disk-0") == image_names.image_name(one, "disk-0")
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_image_names_differ_by_import_and_disk_and_bytes() -> None:
     ],
 )
 def test_the_label_equals_that_of_vm_import_controller(text: str, label: str) -> None:
-    assert markers.display_label(text) == label
+    assert image_names.display_label(text) == label
 
 
 @given(st.text(max_size=300))
 def test_the_label_of_vm_import_controller_is_always_valid(text: str) -> None:
-    assert LABEL.fullmatch(markers.display_label(text))
+    assert LABEL.fullmatch(image_names.display_label(text))
 
 
 @given(SUBDOMAIN)

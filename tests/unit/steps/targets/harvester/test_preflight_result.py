@@ -13,8 +13,8 @@ from steps.model.kinds import WORKFLOW, Kind, Object
 from steps.model.machine_output import to_output
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester.completion import WorkflowRef
-from steps.targets.harvester.preflight_result import PATIENCE, find_output, read_machine
+from steps.targets.cluster.completion import WorkflowRef
+from steps.targets.cluster.preflight_result import PATIENCE, find_output, read_machine
 from tests.unit.builders import a_machine
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.steps.targets.harvester.stand_ins import FakeTime

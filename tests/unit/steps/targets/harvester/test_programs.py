@@ -28,7 +28,7 @@ from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import Arguments, Context, run_body
 from steps.runtime.stop import Stop
-from steps.targets.harvester.serving import HttpServing, ServedUrl
+from steps.targets.cluster.serving import HttpServing, ServedUrl
 from tests.unit.builders import a_disk
 from tests.unit.steps.targets.harvester.stand_ins import TOKEN
 from tests.unit.steps.targets.harvester.test_run import a_request

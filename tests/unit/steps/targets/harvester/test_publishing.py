@@ -10,10 +10,12 @@ from steps.model import names
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.kinds import IMAGE, IMPORT, STORAGE_CLASS, STORAGE_PROFILE, Object
 from steps.model.plan import DiskRule
-from steps.targets.harvester import markers
-from steps.targets.harvester.completion import WorkflowRef, is_completed
-from steps.targets.harvester.serving import PATIENCE
-from steps.targets.harvester.vm_objects import attached_claims
+from steps.targets.cluster import markers
+from steps.targets.cluster.completion import WorkflowRef, is_completed
+from steps.targets.cluster.serving import PATIENCE
+from steps.targets.cluster.vm_objects import attached_claims
+from steps.targets.harvester import image_names
+from steps.targets.harvester.image_state import IMAGES
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.steps.targets.harvester.stand_ins import DIGEST, TOKEN, FakeServing, a_class
 from tests.unit.steps.targets.harvester.world import World
@@ -31,14 +33,14 @@ def notes(image: Object) -> dict[str, str]:
 
 def unstamped(world: World, name: str = "image-x7k2p", **more: Any) -> Object:
     """An image as vm-import-controller leaves it after a success: no stamp, no owner."""
-    display = markers.display_name(world.plan.import_, "disk-0")
+    display = image_names.display_name(world.plan.import_, "disk-0")
     made: Object = {
         "apiVersion": IMAGE.api_version,
         "kind": IMAGE.kind,
         "metadata": {
             "name": name,
             "namespace": "default",
-            "labels": {names.LABEL_IMPORTED: "true", markers.IMAGE_DISPLAY_NAME: display},
+            "labels": {names.LABEL_IMPORTED: "true", image_names.IMAGE_DISPLAY_NAME: display},
         },
         "spec": {
             "displayName": display,
@@ -160,7 +162,7 @@ def test_a_named_class_decides_the_backend(
     image = world.publish()
     assert image["spec"]["backend"] == backend
     assert image["spec"]["targetStorageClassName"] == "fast"
-    assert notes(image)[markers.STORAGE_CLASS_NAME] == "fast"
+    assert notes(image)[image_names.STORAGE_CLASS_NAME] == "fast"
 
 
 @pytest.mark.parametrize(
@@ -420,7 +422,7 @@ def test_a_mark_counts_only_on_an_intact_image(damage: str) -> None:
         world.cluster.drop(IMAGE, image["metadata"]["name"], "default")
     else:
         stored["status"]["conditions"] = [{"type": "Imported", "status": "False", "message": "lost"}]
-    assert not is_completed(stored, world.plan, "disk-0", WorkflowRef("vmi-web-g1"))
+    assert not is_completed(stored, IMAGES, world.plan, "disk-0", WorkflowRef("vmi-web-g1"))
 
 
 def test_without_a_workflow_its_name_is_removed() -> None:
@@ -559,7 +561,7 @@ def test_an_image_has_no_owner_without_the_import_crd() -> None:
 
 def test_the_name_of_another_imports_image_is_a_conflict() -> None:
     world = World()
-    name = markers.image_name(world.plan.import_, "disk-0")
+    name = image_names.image_name(world.plan.import_, "disk-0")
     theirs = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
     unstamped(world, name, metadata={"name": name, "namespace": "default", "labels": theirs})
     with pytest.raises(StepError, match=r"belongs to import prod/shop \(uid else\)") as caught:

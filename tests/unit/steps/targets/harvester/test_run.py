@@ -12,7 +12,7 @@ from steps.model.kinds import CLAIM, CONFIG_MAP, POD, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import Plan, ScratchPlan
 from steps.runtime.program import MACHINE
-from steps.targets.harvester.run_objects import RunObjects, scratch_size
+from steps.targets.cluster.run_objects import RunObjects, scratch_size
 from tests.unit.builders import a_disk
 from tests.unit.steps.targets.harvester.world import GIB, World
 

@@ -10,8 +10,8 @@ from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, Object
 from steps.model.plan import ImportLimits, ScratchPlan
-from steps.targets.harvester.run_objects import RunObjects, scratch_size
-from steps.targets.harvester.scratch_limit import requested_bytes
+from steps.targets.cluster.run_objects import RunObjects, scratch_size
+from steps.targets.cluster.scratch_limit import requested_bytes
 from tests.unit.builders import a_disk
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.steps.targets.harvester.test_run import a_request

@@ -11,17 +11,19 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import IMAGE, WORKFLOW, Object
-from steps.targets.harvester import markers
-from steps.targets.harvester.completion import WorkflowRef
-from steps.targets.harvester.serving import PATIENCE
-from steps.targets.harvester.sibling import ImageStepWatcher, phase_of
+from steps.targets.cluster import markers
+from steps.targets.cluster.completion import WorkflowRef
+from steps.targets.cluster.serving import PATIENCE
+from steps.targets.cluster.sibling import ImageStepWatcher, phase_of
+from steps.targets.harvester import image_names
+from steps.targets.harvester.image_state import IMAGES
 from tests.unit.steps.targets.harvester.world import World
 from tests.unit.workflows.status.test_nodes import RECORDED
 
 
 def sibling(world: World, workflow: str = "") -> ImageStepWatcher:
     return ImageStepWatcher(
-        *(world.plan, "disk-0", world.cluster),
+        *(world.plan, "disk-0", world.cluster, IMAGES),
         workflow=WorkflowRef(workflow, "vmferry"),
         clock=world.time.clock,
     )
@@ -84,7 +86,7 @@ def test_the_mark_counts_without_the_right_to_read_workflows() -> None:
 def test_serve_is_done_when_an_earlier_image_is_reused() -> None:
     world = World()
     world.publish()
-    world.cluster.peek(IMAGE, markers.image_name(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
+    world.cluster.peek(IMAGE, image_names.image_name(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
         "ownerReferences"
     ] = []
     world.planned("second")

@@ -10,10 +10,11 @@ from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import ImportRef, Plan, TargetKind
 from steps.model.volumes import Volumes
-from steps.targets.harvester.completion import WorkflowRef
-from steps.targets.harvester.markers import PUBLISHED
+from steps.targets.cluster.completion import WorkflowRef
+from steps.targets.cluster.markers import PUBLISHED
+from steps.targets.cluster.vm_objects import VmObjects
+from steps.targets.harvester.image_volumes import ImageVolumes
 from steps.targets.harvester.publishing import ImagePublication
-from steps.targets.harvester.vm_objects import VmObjects
 from steps.targets.harvester.volume_names import choose_names
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, an_import
@@ -82,7 +83,8 @@ class World:
         return [self.publish(number) for number in range(len(self.machine.disks))]
 
     def machines(self) -> VmObjects:
-        return VmObjects(self.plan, self.cluster, self.time, volumes=self.volumes(), clock=self.time.clock)
+        volumes = ImageVolumes(self.plan, self.cluster, self.volumes())
+        return VmObjects(self.plan, self.cluster, self.time, volumes, clock=self.time.clock)
 
     def volumes(self) -> Volumes:
         """The names that `admit` chose for this run; called once per run, as in a Workflow."""

@@ -1,7 +1,4 @@
-"""Names, labels and annotations of the objects in Harvester. Pure.
-
-Names and labels that every object of a run has are in `steps.model.names`.
-"""
+"""Names, labels and annotations of images in Harvester. Pure."""
 
 from __future__ import annotations
 
@@ -10,33 +7,14 @@ import hashlib
 import re
 from typing import Final
 
-from steps.model.kinds import GROUP
 from steps.model.names import short
 from steps.model.plan import ImportRef
 from steps.model.volumes import with_digest
-
-DIGEST: Final = f"{GROUP}/sha512"
-"""On an image: the SHA-512 of its source bytes, after they were compared as far as possible."""
-INTEGRITY: Final = f"{GROUP}/integrity"
-LANDED: Final = f"{GROUP}/landed"
-"""On an image: the file it is made from, so that one begun before a new export is not continued."""
-PUBLISHED: Final = f"{GROUP}/published-for"
-"""On an image: the run and disk whose `image` step finished it. `build` uses it (see `completion`)."""
-PUBLISHED_BY: Final = f"{GROUP}/published-by"
-"""On an image: the Workflow whose `image` step wrote `PUBLISHED`. The `serve` step of that Workflow ends."""
-HANDED_OVER: Final = f"{GROUP}/handed-over"
-"""On a VM: it was started, or stays off on request. Since then it belongs to its owner, not the import."""
-
-STALE: Final = f"{GROUP}/stale"
-"""On a VM, its claims and images: since when they are older than the VM at its source (RFC 3339)."""
-BUILT_BY: Final = f"{GROUP}/run"
-"""On a VM, an annotation: the run that built it."""
 
 # harvester pkg/util/constants.go (v1.6.0)
 IMAGE_DISPLAY_NAME: Final = "harvesterhci.io/imageDisplayName"
 IMAGE_ID: Final = "harvesterhci.io/imageId"
 STORAGE_CLASS_NAME: Final = "harvesterhci.io/storageClassName"
-DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _MAX_LENGTH: Final = 63

@@ -23,8 +23,8 @@ from steps.model.plan import Plan, ScratchPlan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.program import MACHINE
-from steps.targets.harvester.ownership import refuse_deleting
-from steps.targets.harvester.scratch_limit import ScratchLimit, requested_bytes
+from steps.targets.cluster.ownership import refuse_deleting
+from steps.targets.cluster.scratch_limit import ScratchLimit, requested_bytes
 
 log = structlog.get_logger()
 
@@ -91,11 +91,18 @@ class RunObjects:
         try:
             for resource in self._cluster.find(kind, self._namespace, selector):
                 metadata = resource["metadata"]
-                if kind is not POD or resource["status"]["phase"] in ("Succeeded", "Failed"):
+                finished = kind is POD and resource["status"]["phase"] in ("Succeeded", "Failed")
+                if finished or (kind is not POD and self._is_of_request(resource)):
                     self._cluster.delete(kind, metadata["name"], self._namespace, uid=metadata["uid"])
         except StepError as error:
             return [str(error)]
         return []
+
+    def _is_of_request(self, resource: Object) -> bool:
+        """Whether the request owns it. With one namespace for all, the volumes of the VM are there, too."""
+        owners = resource["metadata"].get("ownerReferences") or []
+        request = CONFIG_MAP.kind, names.request(self._plan.run)
+        return any((owner["kind"], owner["name"]) == request for owner in owners)
 
     def _owner_reference(self) -> Object:
         """The owner of everything: the request.

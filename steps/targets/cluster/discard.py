@@ -1,4 +1,4 @@
-"""Deletes the objects of an abandoned import: VM, claims, images, in that order.
+"""Deletes the objects of an abandoned import: the VM first, then its volumes.
 
 In a cluster owner references do this when the import is deleted. Objects of `vmferry run` have no owner.
 """
@@ -6,7 +6,7 @@ In a cluster owner references do this when the import is deleted. Objects of `vm
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,19 +16,22 @@ from steps.model.names import LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester.serving import POLL
-from steps.targets.harvester.vm_objects import is_handed_over
+from steps.targets.cluster.serving import POLL
+from steps.targets.cluster.vm_objects import is_handed_over
 
-ORDER: Final[tuple[Kind, ...]] = (MACHINE, CLAIM, IMAGE)
-"""Harvester refuses to delete an image while a volume uses it."""
 PATIENCE: Final = 120.0
 """Seconds that the deletion of each may take."""
 
 
 def discard(
-    plan: Plan, cluster: Cluster, stop: Stop, *, clock: Callable[[], float] = time.monotonic
+    plan: Plan,
+    cluster: Cluster,
+    stop: Stop,
+    kinds: Sequence[Kind],
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[str]:
-    """Delete the objects with the import's uid; returns them as `Kind namespace/name`.
+    """Delete the objects with the import's uid, in the order of `kinds`; returns `Kind namespace/name`.
 
     Raises:
         StepError: CONFLICT, before anything is deleted, if the VM already belongs to its owner; BUSY, if
@@ -37,7 +40,7 @@ def discard(
     for machine in _own_objects(plan, cluster, MACHINE):
         _refuse_handed_over(machine)
     deleted = []
-    for kind in ORDER:
+    for kind in kinds:
         for resource in _deletable_objects(plan, cluster, kind):
             name, namespace = resource["metadata"]["name"], resource["metadata"]["namespace"]
             cluster.delete(kind, name, namespace, uid=resource["metadata"]["uid"])
@@ -74,7 +77,7 @@ def _refuse_handed_over(machine: Object) -> None:
             Exit.CONFLICT,
             f"VM {metadata['namespace']}/{metadata['name']} was already started or handed over",
             "since then it belongs to its owner",
-            "delete it in Harvester if nobody needs it",
+            "delete it if nobody needs it",
         )
 
 

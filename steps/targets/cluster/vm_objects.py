@@ -1,38 +1,34 @@
-"""The VM: its claims, its VirtualMachine, its start, and the release of all of them on success."""
+"""The VM: its VirtualMachine over its volumes, its start, and the release of all of them on success.
+
+How a target makes the volumes is in its `DiskVolumes`.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 import structlog
 
-from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
+from steps.model.kinds import CLAIM, MACHINE, Object
 from steps.model.machine import DiskId
-from steps.model.mapping import Shape, TargetDisk
+from steps.model.mapping import Shape
 from steps.model.plan import Plan
-from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
-from steps.targets.harvester import markers, objects
-from steps.targets.harvester.claim_check import verified_claim
-from steps.targets.harvester.completion import published_for
-from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.mac_conflict import explain_mac_conflict
-from steps.targets.harvester.ownership import (
+from steps.targets.cluster import markers
+from steps.targets.cluster.halting import HALTED
+from steps.targets.cluster.mac_conflict import explain_mac_conflict
+from steps.targets.cluster.ownership import (
     annotations_of,
-    labels_of,
     owner_references,
     refuse_deleting,
     refuse_foreign,
     release_ownership,
 )
-from steps.targets.harvester.serving import POLL
-from steps.targets.harvester.storage import Backend
+from steps.targets.cluster.serving import POLL
 
 log = structlog.get_logger()
 
@@ -46,6 +42,26 @@ READY_SECONDS: Final = 15 * 60.0
 """Seconds that a started VM may take to be ready: its volumes are attached, its image pulled, QEMU starts."""
 
 
+class DiskVolumes(Protocol):
+    """The volumes of a VM's disks at one target."""
+
+    def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
+        """The name of each disk's claim, which exists, holds the disk and belongs to this import.
+
+        Raises:
+            StepError: INVALID, if a disk was not imported; CONFLICT, for a claim of others.
+        """
+
+    def verify(self, disk: DiskId, claim: Object) -> None:
+        """Raise StepError (CONFLICT) unless the claim holds the disk and belongs to this import."""
+
+    def vm_manifest(self, shape: Shape, claims: Mapping[DiskId, str], owners: list[Object]) -> Object:
+        """The stopped VM over its claims."""
+
+    def release(self, shape: Shape, vm: Object) -> None:
+        """Give the volumes to their next owner: nobody, or `vm`. The import owns them no longer."""
+
+
 class VmObjects:
     """The objects of `build` and `start` in the import's namespace."""
 
@@ -54,8 +70,8 @@ class VmObjects:
         plan: Plan,
         cluster: Cluster,
         stop: Stop,
+        volumes: DiskVolumes,
         *,
-        volumes: Volumes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
@@ -66,21 +82,20 @@ class VmObjects:
         self._namespace = plan.target.namespace
 
     def build(self, shape: Shape) -> list[str]:
-        """Create the claims and the stopped VM; a VM that is already handed over is not touched.
+        """Create the stopped VM over its claims; a VM that is already handed over is not touched.
 
         Raises:
             StepError: CONFLICT, for a foreign VM, or one of an earlier run that somebody used and that is
-                stale; as `_images` and `verified_claim`.
+                stale; the errors of `DiskVolumes.claims`.
         """
         existing = self._find_vm(shape.name)
         if existing is not None:
             _refuse_used_and_stale(existing)
         if existing is not None and is_handed_over(existing):
             return [f"VM {shape.name} already exists and belongs to its owner: nothing was changed"]
-        images = self._images(shape)
         owners = owner_references(self._cluster, self._plan)
-        claims = {disk.id: self._claim(images[disk.id], disk, owners) for disk in shape.disks}
-        self._create_or_update(shape, objects.vm_manifest(self._plan, shape, claims, owners), existing)
+        claims = self._volumes.claims(shape, owners)
+        self._create_or_update(shape, self._volumes.vm_manifest(shape, claims, owners), existing)
         if not shape.start:
             self.release(shape)
             self._patch_vm(shape.name, {"metadata": {"annotations": {markers.HANDED_OVER: "left off"}}})
@@ -123,79 +138,20 @@ class VmObjects:
 
     def release(self, shape: Shape) -> None:
         """Remove the import from its objects' owners; the VM last, so that it never loses its volumes."""
-        owned: list[tuple[Kind, Object]] = [
-            (IMAGE, owned_object) for owned_object in self._images(shape).values()
-        ]
-        owned += [(CLAIM, owned_object) for owned_object in self._claims()]
-        for kind, resource in [*owned, (MACHINE, self._require_vm(shape.name))]:
-            release_ownership(self._cluster, kind, resource, self._plan)
-
-    def _claims(self) -> list[Object]:
-        """The claims of this run, and those without a run label, which earlier versions did not write."""
-        labels = {names.LABEL_UID: names.labels(self._plan)[names.LABEL_UID]}
-        claims = self._cluster.find(CLAIM, self._namespace, labels)
-        return [claim for claim in claims if labels_of(claim).get(names.LABEL_RUN) in (None, self._plan.run)]
-
-    def _images(self, shape: Shape) -> dict[DiskId, Object]:
-        """The image of each disk that `image` finished.
-
-        Raises:
-            StepError: INVALID, if one does not exist.
-        """
-        run_images = self._cluster.find(IMAGE, self._namespace, {names.LABEL_RUN: self._plan.run})
-        by_mark = {annotations_of(image).get(markers.PUBLISHED): image for image in run_images}
-        images = {disk.id: by_mark.get(published_for(self._plan, disk.id)) for disk in shape.disks}
-        missing = sorted(disk for disk, image in images.items() if image is None)
-        if missing:
-            raise StepError(
-                Exit.INVALID,
-                f"there is no image of {', '.join(missing)}",
-                "it was deleted",
-                "start a new import",
-            )
-        return {disk: image for disk, image in images.items() if image is not None}
-
-    def _claim(self, image: Object, disk: TargetDisk, owners: list[Object]) -> str:
-        """The name of the disk's claim, which exists and is ours."""
-        if image["spec"].get("backend") == Backend.CDI:
-            claim = self._cdi_claim(image["metadata"]["name"])
-        else:
-            claim = self._backing_image_claim(image, disk, owners)
-        verified_claim(self._cluster, self._plan, disk.id, claim, image)
-        return str(claim["metadata"]["name"])
-
-    def _backing_image_claim(self, image: Object, disk: TargetDisk, owners: list[Object]) -> Object:
-        """The claim over a backing image, created now or by an earlier attempt."""
-        name = self._volumes.names.get(disk.id, image["metadata"]["name"])
-        manifest = objects.claim_manifest(
-            self._plan, disk, name=name, image=image, image_state=image_state(image), owners=owners
-        )
-        with contextlib.suppress(ExistsError):
-            return self._cluster.create(manifest)
-        claim = self._cluster.get(CLAIM, name, self._namespace)
-        if claim is None:
-            raise StepError(Exit.BUSY, f"claim {name} was deleted just now")
-        return claim
-
-    def _cdi_claim(self, name: str) -> Object:
-        """CDI's claim with the image's name, which is the VM's volume directly."""
-        claim = self._cluster.get(CLAIM, name, self._namespace)
-        if claim is None:
-            raise StepError(
-                Exit.UNREACHABLE, f"CDI has not created claim {self._namespace}/{name} from the image"
-            )
-        return claim
+        vm = self._require_vm(shape.name)
+        self._volumes.release(shape, vm)
+        release_ownership(self._cluster, MACHINE, vm, self._plan)
 
     def _check_volumes(self, vm: Object, shape: Shape) -> None:
         """Raise StepError unless every disk of the import uses a claim of the import."""
         claim_names = attached_claims(vm)
-        for disk, image in self._images(shape).items():
+        for disk in (disk.id for disk in shape.disks):
             name = claim_names.get(disk)
             claim = self._cluster.get(CLAIM, name, self._namespace) if name else None
             if claim is None:
                 why = f"claim {self._namespace}/{name} was deleted" if name else "it was detached from the VM"
                 raise StepError(Exit.INVALID, f"VM {shape.name} has no volume for {disk}", why, "retry build")
-            verified_claim(self._cluster, self._plan, disk, claim, image)
+            self._volumes.verify(disk, claim)
 
     def _create_or_update(self, shape: Shape, manifest: Object, existing: Object | None) -> None:
         """Create the VM, or update our own one to the current request."""
@@ -240,7 +196,7 @@ def attached_claims(vm: Object) -> dict[str, str]:
 
 def is_handed_over(machine: Object) -> bool:
     """Whether it was handed over: by `start` or `build`, or by a person who started it meanwhile."""
-    started = machine["spec"].get("runStrategy") != objects.HALTED
+    started = machine["spec"].get("runStrategy") != HALTED
     return started or markers.HANDED_OVER in annotations_of(machine)
 
 

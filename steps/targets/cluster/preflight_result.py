@@ -17,7 +17,7 @@ from steps.model.machine_output import MACHINE_OUTPUT, from_output
 from steps.model.workflow_nodes import nodes_of, output_of
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester.completion import WorkflowRef
+from steps.targets.cluster.completion import WorkflowRef
 
 PATIENCE: Final = 120.0
 """Seconds until the Workflow must show the result: Argo creates the pod of the next step before it writes the

@@ -1,7 +1,7 @@
-"""How `serve` and `image` of a disk learn each other's result: from the image, and from the Workflow.
+"""How `serve` and `image` of a disk learn each other's result: from the disk's object, and from the Workflow.
 
-The image shows success: `image` marks it after it has compared and stamped it (see `completion`).
-A failure may leave no image (for example without quota), so each step reads the other's node in the
+The object shows success: `image` marks it after it has compared and stamped it (see `completion`).
+A failure may leave no object (for example without quota), so each step reads the other's node in the
 Workflow: `serve` ends when `image` has failed, `image` when `serve` has. That needs `get` on workflows in the
 release namespace, which the chart may not grant: then a timeout decides, and a failure shows a quarter of
 an hour late.
@@ -20,9 +20,8 @@ from steps.model.kinds import WORKFLOW, Object
 from steps.model.plan import Plan
 from steps.model.workflow_nodes import nodes_of
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef, images_of, is_completed
-from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.serving import PATIENCE
+from steps.targets.cluster.completion import NO_WORKFLOW, DiskObjects, WorkflowRef, is_completed, objects_of
+from steps.targets.cluster.serving import PATIENCE
 
 log = structlog.get_logger()
 
@@ -37,6 +36,7 @@ class ImageStepWatcher:
         plan: Plan,
         disk: str,
         cluster: Cluster,
+        objects: DiskObjects,
         *,
         workflow: WorkflowRef = NO_WORKFLOW,
         patience: float = PATIENCE,
@@ -45,6 +45,7 @@ class ImageStepWatcher:
         self._plan = plan
         self._disk = disk
         self._cluster = cluster
+        self._objects = objects
         self._step = StepNode(cluster, "image", disk, workflow)
         self._workflow = workflow
         self._patience = patience
@@ -66,10 +67,10 @@ class ImageStepWatcher:
             return False
 
     def _is_image_completed(self) -> bool:
-        images = images_of(self._cluster, self._plan, self._disk)
-        if any(is_completed(image, self._plan, self._disk, self._workflow) for image in images):
+        found = objects_of(self._cluster, self._objects, self._plan, self._disk)
+        if any(is_completed(one, self._objects, self._plan, self._disk, self._workflow) for one in found):
             return True
-        failures = [image_state(image).failed for image in images]
+        failures = [self._objects.failure(one) for one in found]
         if any(not failed for failed in failures):
             self._last_seen = self._clock()
         elif self._clock() - self._last_seen > self._patience:

@@ -71,8 +71,12 @@ def refuse_deleting(resource: Object) -> None:
         )
 
 
-def release_ownership(cluster: Cluster, kind: Kind, resource: Object, plan: Plan) -> None:
+def release_ownership(
+    cluster: Cluster, kind: Kind, resource: Object, plan: Plan, to: Object | None = None
+) -> None:
     """Remove the import from the object's owners, even if the object changes meanwhile.
+
+    `to` is the owner reference of its next owner, if it gets one.
 
     Raises:
         StepError: BUSY, if others change it all the time.
@@ -80,13 +84,14 @@ def release_ownership(cluster: Cluster, kind: Kind, resource: Object, plan: Plan
     name, namespace = resource["metadata"]["name"], resource["metadata"]["namespace"]
     for _ in range(MAX_TRIES):
         current = cluster.get(kind, name, namespace)
-        if current is None or not _owns(current, plan):
+        if current is None or not (_owns(current, plan) or (to is not None and not owned_by(current, to))):
             return
         remaining = [
             reference
-            for reference in current["metadata"]["ownerReferences"]
-            if reference["uid"] != plan.import_.uid
+            for reference in current["metadata"].get("ownerReferences") or []
+            if reference["uid"] not in (plan.import_.uid, to["uid"] if to else "")
         ]
+        remaining += [to] if to is not None else []
         version = current["metadata"]["resourceVersion"]
         change = {"metadata": {"resourceVersion": version, "ownerReferences": remaining or None}}
         with contextlib.suppress(ChangedError):
@@ -98,6 +103,17 @@ def release_ownership(cluster: Cluster, kind: Kind, resource: Object, plan: Plan
 def _owns(resource: Object, plan: Plan) -> bool:
     owners = resource["metadata"].get("ownerReferences") or []
     return any(reference["uid"] == plan.import_.uid for reference in owners)
+
+
+def owned_by(resource: Object, owner: Object) -> bool:
+    """Whether the object has this owner reference, by its uid."""
+    references = resource["metadata"].get("ownerReferences") or []
+    return any(reference["uid"] == owner["uid"] for reference in references)
+
+
+def creation_time(resource: Object) -> str:
+    """RFC 3339 in UTC, so that texts compare like times."""
+    return str(resource["metadata"].get("creationTimestamp") or "")
 
 
 def labels_of(resource: Object) -> dict[str, str]:

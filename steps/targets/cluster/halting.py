@@ -7,34 +7,41 @@ import: `build` refuses one that somebody has used, and rebuilds one that never 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
+from steps.model.kinds import MACHINE, Kind, Object
 from steps.model.names import LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester import markers, objects
-from steps.targets.harvester.ownership import annotations_of
-from steps.targets.harvester.serving import POLL
+from steps.targets.cluster import markers
+from steps.targets.cluster.ownership import annotations_of
+from steps.targets.cluster.serving import POLL
 
 log = structlog.get_logger()
 
 HALT_SECONDS: Final = 300.0
 """How long the guest may take to shut down: KubeVirt ends it after its terminationGracePeriodSeconds."""
-ORDER: Final[tuple[Kind, ...]] = (MACHINE, CLAIM, IMAGE)
-"""Also the order in which a person deletes them."""
+HALTED: Final = "Halted"
+"""`spec.runStrategy` of a VM that is off."""
 
 
 def halt(
-    plan: Plan, cluster: Cluster, stop: Stop, *, clock: Callable[[], float] = time.monotonic
+    plan: Plan,
+    cluster: Cluster,
+    stop: Stop,
+    kinds: Sequence[Kind],
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[str]:
-    """Stop and mark what this import has made; returns it as `Kind namespace/name`, in the order of deletion.
+    """Stop and mark what this import has made; returns it as `Kind namespace/name`, in the order of `kinds`.
+
+    `kinds` are those of the target's objects, in the order in which a person deletes them.
 
     Raises:
         StepError: BUSY, if the VM does not stop in time; the errors of the API.
@@ -42,7 +49,7 @@ def halt(
     for machine in _made(plan, cluster, MACHINE):
         _stop(cluster, machine, stop, clock)
     remaining = []
-    for kind in ORDER:
+    for kind in kinds:
         for resource in _made(plan, cluster, kind):
             metadata = resource["metadata"]
             if markers.STALE not in annotations_of(resource):
@@ -59,10 +66,10 @@ def _made(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
 
 def _stop(cluster: Cluster, machine: Object, stop: Stop, clock: Callable[[], float]) -> None:
     name, namespace = machine["metadata"]["name"], machine["metadata"]["namespace"]
-    if machine["spec"].get("runStrategy") != objects.HALTED:
+    if machine["spec"].get("runStrategy") != HALTED:
         log.info("stopping the VM at the target", vm=f"{namespace}/{name}")
         # `running` and `runStrategy` exclude each other: a person may have set the former.
-        change = {"spec": {"running": None, "runStrategy": objects.HALTED}}
+        change = {"spec": {"running": None, "runStrategy": HALTED}}
         cluster.patch(MACHINE, name, change, namespace)
     end = clock() + HALT_SECONDS
     while (current := cluster.get(MACHINE, name, namespace)) is not None and _is_active(current):

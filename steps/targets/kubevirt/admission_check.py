@@ -1,0 +1,152 @@
+"""Whether KubeVirt and CDI would accept the objects of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from steps.model.admission import Admission, Finding, not_checked, warned
+from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, DATA_VOLUME, MACHINE, NAD, Object
+from steps.model.machine import DiskId, Machine
+from steps.model.mapping import Shape
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import Cluster
+from steps.targets.cluster import quota
+from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
+from steps.targets.cluster.ownership import owner_references
+from steps.targets.cluster.storage_classes import storage_class_name
+from steps.targets.kubevirt import objects
+from steps.targets.kubevirt.storage import VolumeStorage, storage_for
+
+APIS: Final = (("kubevirt.io", "KubeVirt"), ("cdi.kubevirt.io", "CDI"))
+
+
+class AdmissionCheck:
+    """The checks of one import at its target."""
+
+    def __init__(self, plan: Plan, machine: Machine, cluster: Cluster, volumes: Volumes) -> None:
+        self._plan = plan
+        self._machine = machine
+        self._cluster = cluster
+        self._volumes = volumes
+        self._report = AdmissionReport(plan, cluster, machine.name)
+
+    def run(self, shape: Shape) -> Admission:
+        """Make every check.
+
+        Raises:
+            StepError: all reasons why the cluster refuses, with the code of the first; or the first
+                transient error.
+        """
+        refuse_missing_apis(self._cluster, "kubevirt", APIS)
+        owners = owner_references(self._cluster, self._plan)
+        storages = self._storages()
+        claims = {disk: self._claim_manifest(disk, storage) for disk, storage in storages.items()}
+        for disk, storage in storages.items():
+            self._report.dry_run(f"DataVolume of {disk}", self._volume_manifest(disk, storage, owners))
+            self._report.dry_run(f"claim of {disk}", claims[disk])
+        for destination in dict.fromkeys(one.network for one in shape.interfaces if one.network):
+            self._report.record(f"network {destination}", partial(self._check_network, destination))
+        if len(storages) == len(self._machine.disks):
+            names = {disk: claim["metadata"]["name"] for disk, claim in claims.items()}
+            vm = self._report.check_vm(shape, objects.vm_manifest(self._plan, shape, names, owners))
+            self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
+        return self._report.result()
+
+    def _storages(self) -> dict[DiskId, VolumeStorage]:
+        """The storage of each disk, if the cluster has it."""
+        storages = {}
+        for disk in self._machine.disks:
+            class_name = storage_class_name(self._plan.target, disk)
+            storage = self._report.record(
+                f"storage of {disk.id}", partial(storage_for, self._cluster, class_name)
+            )
+            if storage is not None:
+                storages[disk.id] = storage
+        self._report.add(*_guessed(storages))
+        return storages
+
+    def _volume_manifest(self, disk: DiskId, storage: VolumeStorage, owners: list[Object]) -> Object:
+        return objects.data_volume_manifest(
+            self._plan,
+            disk,
+            name=self._volumes.names[disk],
+            url=f"http://not-served-yet/{disk}.{self._plan.target.format}",
+            landed="",
+            capacity=self._machine.disk(disk).capacity,
+            storage=storage,
+            owners=owners,
+        )
+
+    def _claim_manifest(self, disk: DiskId, storage: VolumeStorage) -> Object:
+        """The claim that CDI will create. No webhook of CDI checks whether the cluster accepts it."""
+        size = storage.claim_size(self._machine.disk(disk).capacity)
+        return objects.claim_manifest(
+            self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage
+        )
+
+    def _check_network(self, destination: str) -> None:
+        """KubeVirt accepts a VM whose network does not exist; its pod then never starts."""
+        namespace, _, name = destination.partition("/")
+        try:
+            network = self._cluster.get(NAD, name, namespace)
+        except StepError as error:
+            if error.code is not Exit.DENIED:
+                raise
+            self._report.add(not_checked(f"network {destination}", str(error)))
+            return
+        if network is None:
+            raise StepError(
+                Exit.NOT_FOUND,
+                f"destination network {destination} does not exist",
+                "there is no NetworkAttachmentDefinition of that name, or Multus is not installed",
+                "create it, or correct spec.networkMapping, then retry",
+            )
+
+    def _needs(
+        self,
+        shape: Shape,
+        storages: Mapping[DiskId, VolumeStorage],
+        claims: Mapping[DiskId, Object],
+        vm: Object | None,
+    ) -> quota.Needs:
+        """What the import adds to the namespace: existing objects already count as used.
+
+        CDI copies each disk to a scratch claim of the same size first. The disks can wait for each other, so
+        the largest scratch is needed in any case.
+        """
+        new = [disk for disk, claim in claims.items() if not self._report.exists(CLAIM, claim)]
+        needed = [(storages[disk].storage_class, claims[disk]) for disk in new]
+        if new:
+            largest = max(new, key=lambda disk: self._machine.disk(disk).capacity)
+            needed.append((storages[largest].storage_class, claims[largest]))
+        new_volumes = [disk for disk in new if not self._report.exists(DATA_VOLUME, claims[disk])]
+        vm_exists = vm is not None and self._report.exists(MACHINE, vm)
+        return quota.add_needs(
+            quota.claim_needs(needed, CLAIM),
+            quota.count_needs(DATA_VOLUME, len(new_volumes)),
+            vm_needs(vm, _requests(vm), exists=vm_exists, start=shape.start),
+        )
+
+
+def _requests(vm: Object | None) -> Object:
+    """What KubeVirt requests at least for the VM's pod: the guest's memory."""
+    if vm is None:
+        return {}
+    return {"requests": {"memory": vm["spec"]["template"]["spec"]["domain"]["memory"]["guest"]}}
+
+
+def _guessed(storages: Mapping[DiskId, VolumeStorage]) -> list[Finding]:
+    """Warnings about classes whose modes no StorageProfile states."""
+    classes = sorted({storage.storage_class for storage in storages.values() if storage.guessed})
+    return [
+        warned(
+            "storage",
+            f"the StorageProfile of class {name} states no access mode: the disks get ReadWriteOnce volumes "
+            "with a filesystem, so the VM cannot be migrated live",
+        )
+        for name in classes
+    ]

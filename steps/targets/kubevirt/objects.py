@@ -1,0 +1,105 @@
+"""The objects for KubeVirt and CDI as plain dicts.
+
+Pure; their golden files are in tests/unit/steps/targets/kubevirt/golden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from steps.model.kinds import CLAIM, DATA_VOLUME, Object
+from steps.model.manifest import kubevirt_machine
+from steps.model.mapping import Shape
+from steps.model.names import LABEL_DISK, LABEL_IMPORTED, LABEL_RUN, labels
+from steps.model.plan import Plan
+from steps.targets.cluster.halting import HALTED
+from steps.targets.cluster.markers import BUILT_BY, LANDED
+from steps.targets.kubevirt.storage import VolumeStorage
+
+BIND: Final = "cdi.kubevirt.io/storage.bind.immediate.requested"
+"""Without it CDI waits for the VM's start where the class binds to its first consumer
+(containerized-data-importer doc/waitforfirstconsumer-storage-handling.md)."""
+CHECKSUM: Final = "sha512"
+
+
+def data_volume_manifest(
+    plan: Plan,
+    disk: str,
+    *,
+    name: str,
+    url: str,
+    landed: str,
+    capacity: int,
+    storage: VolumeStorage,
+    owners: list[Object],
+    sha512: str = "",
+) -> Object:
+    """The DataVolume of a disk with `capacity` bytes: CDI downloads the disk into a claim of the same name.
+
+    With `sha512` CDI compares the bytes itself, from v1.65 (doc/datavolumes.md, checksum); the API of an
+    earlier one drops that field.
+    """
+    checksum = {"checksum": f"{CHECKSUM}:{sha512}"} if sha512 else {}
+    return {
+        "apiVersion": DATA_VOLUME.api_version,
+        "kind": DATA_VOLUME.kind,
+        "metadata": {
+            "name": name,
+            "namespace": plan.target.namespace,
+            "labels": {LABEL_IMPORTED: "true", **volume_labels(plan, disk)},
+            "annotations": {BIND: "true", LANDED: landed},
+            **({"ownerReferences": owners} if owners else {}),
+        },
+        "spec": {
+            "contentType": "kubevirt",
+            "source": {"http": {"url": url, **checksum}},
+            "storage": {
+                "storageClassName": storage.storage_class,
+                "accessModes": [storage.access_mode],
+                "volumeMode": storage.volume_mode,
+                "resources": {"requests": {"storage": str(capacity)}},
+            },
+        },
+    }
+
+
+def checksum_of(data_volume: Object) -> str:
+    """The checksum that CDI compares; empty if it compares none."""
+    return str((data_volume["spec"].get("source") or {}).get("http", {}).get("checksum") or "")
+
+
+def claim_manifest(plan: Plan, disk: str, *, name: str, size: int, storage: VolumeStorage) -> Object:
+    """The claim that CDI will create for the DataVolume, with `size` bytes: only for dry runs."""
+    return {
+        "apiVersion": CLAIM.api_version,
+        "kind": CLAIM.kind,
+        "metadata": {
+            "name": name,
+            "namespace": plan.target.namespace,
+            "labels": volume_labels(plan, disk),
+        },
+        "spec": {
+            "accessModes": [storage.access_mode],
+            "volumeMode": storage.volume_mode,
+            "storageClassName": storage.storage_class,
+            "resources": {"requests": {"storage": str(size)}},
+        },
+    }
+
+
+def volume_labels(plan: Plan, disk: str) -> dict[str, str]:
+    """The labels that assign a volume to this import and this run."""
+    return {**labels(plan), LABEL_RUN: plan.run, LABEL_DISK: disk}
+
+
+def vm_manifest(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:
+    """The stopped VirtualMachine over its claims (names by disk id); `start` starts it."""
+    manifest = kubevirt_machine(shape, claims)
+    metadata = manifest["metadata"]
+    metadata["labels"] = {**metadata["labels"], **labels(plan)}
+    metadata["annotations"] = {**metadata.get("annotations", {}), BUILT_BY: plan.run}
+    if owners:
+        metadata["ownerReferences"] = owners
+    manifest["spec"]["runStrategy"] = HALTED
+    return manifest

@@ -1,0 +1,132 @@
+"""The storage class of a disk on KubeVirt, and the modes and size of its claim.
+
+The rules are CDI's: pkg/controller/common/util.go (default class), doc/storageprofile.md (modes),
+pkg/controller/datavolume/util.go and doc/cdi-config.md (size of a claim with a filesystem).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from steps.model.contract import Exit, StepError
+from steps.model.kinds import CDI_CONFIG, STORAGE_PROFILE, Object
+from steps.model.quantity import to_bytes
+from steps.runtime.cluster import Cluster
+from steps.targets.cluster.storage_classes import (
+    DEFAULT_CLASS,
+    DEFAULT_VIRT_CLASS,
+    default_class,
+    named_class,
+)
+
+log = structlog.get_logger()
+
+OVERHEAD: Final = 0.06
+"""CDI's default share of a filesystem's own data (CDIConfig, filesystemOverhead)."""
+MINIMUM: Final = "cdi.kubevirt.io/minimumSupportedPvcSize"
+"""On a StorageProfile: the smallest claim of its class."""
+FALLBACK: Final = ("ReadWriteOnce", "Filesystem")
+_UNIT: Final = 1 << 20
+"""CDI rounds the size of a claim with a filesystem up to whole MiB."""
+
+
+@dataclass(frozen=True)
+class VolumeStorage:
+    """How the claim of a disk is made. `overhead` and `minimum` (bytes) are those of the class."""
+
+    storage_class: str
+    access_mode: str
+    volume_mode: str
+    overhead: float = OVERHEAD
+    minimum: int = 0
+    guessed: bool = False
+    """Whether no StorageProfile states the modes."""
+
+    def claim_size(self, capacity: int) -> int:
+        """Bytes of the claim of a disk with that capacity in bytes."""
+        size = capacity
+        if self.volume_mode == "Filesystem":
+            size = math.ceil(capacity / (1 - self.overhead) / _UNIT) * _UNIT
+        return max(size, self.minimum)
+
+
+def storage_for(cluster: Cluster, class_name: str) -> VolumeStorage:
+    """The storage of a disk for the class `class_name`, or for the default class.
+
+    Raises:
+        StepError: NOT_FOUND, if the class, or a default class, does not exist.
+    """
+    found = (
+        named_class(cluster, class_name)
+        if class_name
+        else default_class(cluster, DEFAULT_VIRT_CLASS, DEFAULT_CLASS)
+    )
+    name = str(found["metadata"]["name"])
+    profile = _read(cluster, name)
+    modes = _modes(profile)
+    access_mode, volume_mode = modes or FALLBACK
+    annotations = (profile.get("metadata") or {}).get("annotations") or {}
+    return VolumeStorage(
+        storage_class=name,
+        access_mode=access_mode,
+        volume_mode=volume_mode,
+        overhead=_overhead(cluster, name),
+        minimum=to_bytes(annotations[MINIMUM]) if annotations.get(MINIMUM) else 0,
+        guessed=modes is None,
+    )
+
+
+def _read(cluster: Cluster, name: str) -> Object:
+    """The class's StorageProfile; empty without one. Every authenticated client may read it."""
+    try:
+        return cluster.get(STORAGE_PROFILE, name) or {}
+    except StepError as error:
+        if error.code is not Exit.DENIED:
+            raise
+        log.warning(f"{error}; the modes of the volumes are not known")
+        return {}
+
+
+def _modes(profile: Object) -> tuple[str, str] | None:
+    """Access mode and volume mode of the profile's first set; None if it has none."""
+    sets = (profile.get("status") or {}).get("claimPropertySets") or []
+    if not sets or not sets[0].get("accessModes"):
+        return None
+    return str(sets[0]["accessModes"][0]), str(sets[0].get("volumeMode") or "Filesystem")
+
+
+def _overhead(cluster: Cluster, name: str) -> float:
+    """The share of a filesystem's own data for a class."""
+    try:
+        config = cluster.get(CDI_CONFIG, "config") or {}
+    except StepError as error:
+        if error.code is not Exit.DENIED:
+            raise
+        return OVERHEAD
+    overheads = (config.get("status") or {}).get("filesystemOverhead") or {}
+    text = (overheads.get("storageClass") or {}).get(name) or overheads.get("global") or OVERHEAD
+    return float(text)
+
+
+def refuse_filesystem(storage: VolumeStorage, disk: str, taken_for: str) -> None:
+    """Refuse to let CDI write a disk to a filesystem if `qemu-img` takes the disk for another format.
+
+    There CDI looks at the disk.img that it has written, and again names no format
+    (containerized-data-importer pkg/importer/data-processor.go, resize): it fails, or resizes by a size that
+    the guest wrote. On a block volume it does not look.
+
+    Raises:
+        StepError: UNSUPPORTED.
+    """
+    if taken_for and storage.volume_mode == "Filesystem":
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"{disk} cannot be imported to storage class {storage.storage_class}",
+            f"its guest wrote the header of a {taken_for} image to it, and CDI would read the volume, "
+            "which has a filesystem, as such an image",
+            "use a class whose volumes are block devices",
+        )
