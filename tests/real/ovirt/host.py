@@ -61,7 +61,7 @@ class Daemon:
             "control": {"transport": "unix", "socket": control, "remove_timeout": 5},
             "profile": {"filename": f"{name}/profile"},
             "handlers": {"keys": "stderr"},
-            "logger_root": {"level": "DEBUG", "handlers": "stderr"},
+            "logger_root": {"level": "INFO", "handlers": "stderr"},
         }
         lines = [
             line
@@ -159,7 +159,7 @@ class Host:
         Path(path).unlink(missing_ok=True)
         options = ("--persistent", "--shared=8", "--export-name=", "--read-only", f"--format={image_format}")
         with Path("nbd.log").open("ab") as log:
-            # qemu-nbd wants an absolute path
+            # qemu-nbd and the daemon want an absolute path
             argv = [*_BOUND, "qemu-nbd", f"--socket=/proc/self/cwd/{path}", *options, image]
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._servers[transfer] = process
@@ -168,7 +168,7 @@ class Host:
             if process.poll() is not None or time.monotonic() > end:
                 raise HostError(f"qemu-nbd ended with {process.poll()}: {Path('nbd.log').read_text()[-1000:]}")
             time.sleep(_POLL)
-        return f"nbd:unix:{path}"
+        return f"nbd:unix:/proc/self/cwd/{path}"
 
     def allow(self, ticket: Json) -> None:
         """Give a ticket to the daemons."""

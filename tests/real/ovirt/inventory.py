@@ -22,7 +22,7 @@ class _Described(BaseModel):
 class Settings(_Described):
     """The engine's own configuration; the defaults are those of engine 4.5, except the delays."""
 
-    tick_seconds: float = 0.1
+    tick_seconds: float = 0.25
     """Seconds between two looks at each transfer; a real engine looks each ten seconds at most."""
     initializing_seconds: float = 0.2
     """Seconds of a new transfer in the phase `initializing`; a real host needs some seconds to prepare the image."""
