@@ -12,13 +12,13 @@ from typing import Any, Final
 import pytest
 
 from tests.real.ovirt.client import Client, until
-from tests.real.ovirt.inventory import Settings
+from tests.real.ovirt.inventory import Inventory, Settings
 from tests.real.ovirt.lab import Json, Lab
 from tests.real.ovirt.layout import is_prepared
 
 MIB: Final = 1 << 20
 
-StartLab = Callable[[Mapping[str, Any]], Lab]
+StartLab = Callable[[Mapping[str, Any] | Inventory], Lab]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartLab]:
         pytest.skip("ovirt-imageio is missing: tests/prepare.sh packages python ovirt builds it")
     with ExitStack() as stack:
 
-        def start(inventory: Mapping[str, Any]) -> Lab:
+        def start(inventory: Mapping[str, Any] | Inventory) -> Lab:
             return stack.enter_context(Lab.start(inventory, tmp_path_factory.mktemp("ovirt")))
 
         yield start

@@ -1,7 +1,7 @@
 """The two formats of the engine's answers, from one document, and the bodies of requests.
 
 A document is what the engine's JSON has, with Python values: a list stands for repeated elements. In XML
-`id`, `href` and `rel` are attributes. In JSON every value is a string; what is absent or an empty list is left out.
+`id`, `href` and `rel` are attributes. In JSON every value is a string, and empty lists are left out.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The engine's tree of resources, read-only: what `GET` of each path shows, with search and `follow`.
 
 `follow` behaves as the engine's LinkFollower: a name is either that of a link, or that of a referenced object
-with an `href`. Anything else, such as the storage domains inside a disk or the profile of a NIC without one, is
-an error of the whole request.
+with an `href`. Anything else is an error of the whole request, such as the storage domains inside a disk, or
+the profile of a NIC without one.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.real import scenario
+from tests.real.ovirt import guest
 from tests.real.ovirt.conftest import Images, StartLab, machine
 from tests.real.ovirt.lab import Json, Lab
 from tests.real.ovirt.layout import PYTHON
@@ -58,6 +60,19 @@ def test_the_sdk_downloads_the_same_bytes_and_leaves_nothing(
     assert (lab.servers(), lab.sessions()) == ([], 0)
     read = sum(call["bytes"] for call in lab.calls("image", "GET") if "extents" not in call["path"])
     assert read < images.size  # 2 disks, whose zeros are not read
+
+
+def test_the_guest_is_a_vm_that_the_sdk_reads(labs: StartLab, images: Images) -> None:
+    lab = labs(guest.inventory(images.chain, system=images.raw))
+    found = run(lab, "describe", scenario.VM)
+    assert (found["bios"], found["cores"], found["status"]) == ("q35_ovmf", 2, "up")
+    assert [f"{nic[-1]}/{nic[-2]}" for nic in found["nics"]] == list(guest.NETWORKS)
+    assert [nic[1] for nic in found["nics"]] == list(scenario.MACS)
+    assert [disk[:3] for disk in found["disks"]] == [
+        ["system", "virtio", True],
+        ["data", "virtio_scsi", False],
+    ]
+    assert list(found["domains"].values()) == [guest.DOMAIN]
 
 
 def test_the_sdk_is_refused_with_a_wrong_password(labs: StartLab) -> None:

@@ -90,6 +90,9 @@ class Server:
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
         for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                # a thread in recv() would keep the connection open
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
             _reset(connection)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -227,6 +230,8 @@ def _altered(pieces: Iterator[bytes], rule: Rule, length: int) -> Iterator[bytes
 
 def _changed(answer: Answer, rule: Rule) -> Answer:
     if rule.body is not None:
+        for _ in answer.pieces():  # the daemon's connection is used again
+            pass
         answer = Answer(answer.status, rule.body.encode(), answer.type, answer.headers)
     if rule.type is not None:
         answer.type = rule.type
