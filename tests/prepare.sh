@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a Debian host for `make demo` and `make test`; a second call takes a moment.
-#   prepare.sh packages python docs mutants vcenter guest kubevirt crds policies helm buildah syft openstack
+#   prepare.sh packages python docs mutants vcenter guest kubevirt crds policies helm buildah syft openstack ovirt
 #   any of these, in this order
 # Everything is under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
@@ -145,15 +145,20 @@ openstack() { # its services, from Debian and PyPI
   run "OpenStack's services" tests/real/openstack/prepare.sh venv
 }
 
+ovirt() { # ovirt-imageio and the SDK of oVirt's engine, from Debian and PyPI
+  tests/real/ovirt/prepare.sh packages
+  run "ovirt-imageio and the SDK" tests/real/ovirt/prepare.sh venv
+}
+
 guest() { # prints its own progress and skips what is unchanged
   tests/real/guest/build.sh "$CACHE/guest"
 }
 
 [ $# -gt 0 ] ||
-  die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|policies|helm|buildah|syft|openstack ..."
+  die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|policies|helm|buildah|syft|openstack|ovirt ..."
 for what in "$@"; do
   case $what in
-  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | policies | helm | buildah | syft | openstack) "$what" ;;
+  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | policies | helm | buildah | syft | openstack | ovirt) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done
