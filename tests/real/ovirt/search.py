@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import Final
 
 _TOKEN: Final = re.compile(r'\s*("[^"]*"|!=|=|<>|[^\s"=!<>]+)')
-_FIELDS: Final = ("id", "name", "cluster", "status", "description", "datacenter", "comment", "alias", "template")
+_FIELDS: Final = (
+    "id",
+    "name",
+    "cluster",
+    "status",
+    "description",
+    "datacenter",
+    "comment",
+    "alias",
+    "template",
+)
 
 
 class SearchError(ValueError):
