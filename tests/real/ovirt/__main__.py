@@ -56,9 +56,7 @@ def run(options: argparse.Namespace) -> None:
     faults, state = Faults(), State(described)
     direct = Gate(address, host.daemon.port, keys)
     proxied = Gate(address, host.proxy.port, keys) if host.proxy else direct
-    fronts = [
-        Server((address, 0), context, gate.handle, kind="image", faults=faults) for gate in (direct, proxied)
-    ]
+    fronts = [Server((address, 0), context, gate.handle, kind="image", faults=faults) for gate in (direct, proxied)]
     closed = free_port(address)
 
     def urls(transfer: Transfer) -> tuple[str, str]:

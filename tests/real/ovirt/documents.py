@@ -71,11 +71,7 @@ def vm(state: State, machine: Vm, *, all_content: bool = False, next_run: bool =
         "type": "server",
         "origin": "ovirt",
         "memory": told.memory_mib * MIB,
-        "memory_policy": {
-            "guaranteed": told.memory_mib * MIB,
-            "max": 4 * told.memory_mib * MIB,
-            "ballooning": True,
-        },
+        "memory_policy": {"guaranteed": told.memory_mib * MIB, "max": 4 * told.memory_mib * MIB, "ballooning": True},
         "cpu": {
             "architecture": state.clusters[machine.cluster].architecture,
             "topology": {"sockets": told.sockets, "cores": told.cores, "threads": told.threads},
@@ -218,11 +214,7 @@ def snapshots(state: State, machine: Vm) -> list[Document]:
     told = [{"description": text, "snapshot_type": "regular"} for text in machine.described.snapshots]
     found = []
     for number, item in enumerate([active, *told]):
-        known = (
-            machine.disks[0].snapshot_id
-            if number == 0 and machine.disks
-            else f"{machine.id[:-4]}{number:04x}"
-        )
+        known = machine.disks[0].snapshot_id if number == 0 and machine.disks else f"{machine.id[:-4]}{number:04x}"
         found.append(
             {
                 "id": known,

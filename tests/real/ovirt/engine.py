@@ -79,9 +79,7 @@ class Sessions:
 
     def _is_right(self, user: str, password: str) -> bool:
         told = self._state.described
-        return secrets.compare_digest(
-            f"{user}\0{password}".encode(), f"{told.username}\0{told.password}".encode()
-        )
+        return secrets.compare_digest(f"{user}\0{password}".encode(), f"{told.username}\0{told.password}".encode())
 
 
 class Engine:
@@ -182,11 +180,7 @@ class Engine:
         except RefusedError as refusal:
             document = {"status": "failed", "fault": _fault(refusal.detail)}
             return refusal.status, "action", document
-        return (
-            200,
-            "action",
-            {"status": "complete", "job": reference("jobs", job), "vm": reference("vms", known)},
-        )
+        return 200, "action", {"status": "complete", "job": reference("jobs", job), "vm": reference("vms", known)}
 
 
 def _members(found: Collection) -> Document:

@@ -113,9 +113,7 @@ class Daemon:
         connection = _UnixConnection(self.control)
         with contextlib.closing(connection):
             try:
-                connection.request(
-                    method, f"/tickets/{ticket}", json.dumps(body) if body is not None else None
-                )
+                connection.request(method, f"/tickets/{ticket}", json.dumps(body) if body is not None else None)
                 answer = connection.getresponse()
                 return answer.status, answer.read()
             except OSError as error:
@@ -168,9 +166,7 @@ class Host:
         end = time.monotonic() + _READY_SECONDS
         while not Path(path).exists():
             if process.poll() is not None or time.monotonic() > end:
-                raise HostError(
-                    f"qemu-nbd ended with {process.poll()}: {Path('nbd.log').read_text()[-1000:]}"
-                )
+                raise HostError(f"qemu-nbd ended with {process.poll()}: {Path('nbd.log').read_text()[-1000:]}")
             time.sleep(_POLL)
         return f"nbd:unix:/proc/self/cwd/{path}"
 

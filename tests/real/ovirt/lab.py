@@ -50,15 +50,7 @@ class Lab:
         state.mkdir(parents=True, exist_ok=True)
         document, log = state / "inventory.json", state / "engine.log"
         document.write_text(described.model_dump_json())
-        options = [
-            "--inventory",
-            str(document),
-            "--state",
-            str(state),
-            "--listen",
-            listen,
-            "--exit-with-stdin",
-        ]
+        options = ["--inventory", str(document), "--state", str(state), "--listen", listen, "--exit-with-stdin"]
         argv = [sys.executable, "-m", "tests.real.ovirt", *options]
         with (
             log.open("ab") as file,

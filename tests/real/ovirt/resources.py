@@ -102,9 +102,7 @@ class Resources:
                 return self._of_vm(_at(self.state.vms, known), tuple(rest))
             case ("networks", known, "vnicprofiles"):
                 _at(self.state.networks, known)
-                profiles = [
-                    item for item in self._all("vnicprofiles", query) if item["network"]["id"] == known
-                ]
+                profiles = [item for item in self._all("vnicprofiles", query) if item["network"]["id"] == known]
                 return Collection("vnic_profile", "vnic_profiles", profiles)
             case ("templates", known, "diskattachments"):
                 _at(self.state.templates, known)
@@ -178,10 +176,7 @@ class Resources:
                             **reference(name, known),
                             "name": cluster.name,
                             "bios_type": cluster.bios_type,
-                            "cpu": {
-                                "architecture": cluster.architecture,
-                                "type": "Secure Intel Haswell Family",
-                            },
+                            "cpu": {"architecture": cluster.architecture, "type": "Secure Intel Haswell Family"},
                             "version": {"major": int(major), "minor": int(minor or 0)},
                             "data_center": centre,
                         },
@@ -228,12 +223,7 @@ class Resources:
                     yield documents.merged(document, domain.extra)
             case "templates":
                 for known, template in state.templates.items():
-                    document = {
-                        **reference(name, known),
-                        "name": template.name,
-                        "status": "ok",
-                        "type": "server",
-                    }
+                    document = {**reference(name, known), "name": template.name, "status": "ok", "type": "server"}
                     document["link"] = documents.links(f"{API}/templates/{known}", "diskattachments")
                     yield documents.merged(document, template.extra)
 

@@ -12,17 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _TOKEN: Final = re.compile(r'\s*("[^"]*"|!=|=|<>|[^\s"=!<>]+)')
-_FIELDS: Final = (
-    "id",
-    "name",
-    "cluster",
-    "status",
-    "description",
-    "datacenter",
-    "comment",
-    "alias",
-    "template",
-)
+_FIELDS: Final = ("id", "name", "cluster", "status", "description", "datacenter", "comment", "alias", "template")
 
 
 class SearchError(ValueError):

@@ -209,9 +209,7 @@ def test_a_vm_is_shut_down_and_started_with_its_states_on_the_way(lab: Lab) -> N
     client, path = Client(lab), f"/vms/{vm_id('power')}"
     answer = client.post(f"{path}/shutdown")
     assert (answer.status, answer.json["status"]) == (200, "complete")
-    assert (
-        client.get(answer.json["job"]["href"].removeprefix("/ovirt-engine/api")).json["status"] == "finished"
-    )
+    assert client.get(answer.json["job"]["href"].removeprefix("/ovirt-engine/api")).json["status"] == "finished"
     until(lambda: client.get(path).json["status"] == "down")
     refused = client.post(f"{path}/shutdown")
     assert (refused.status, refused.json["status"]) == (409, "failed")

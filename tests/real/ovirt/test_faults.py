@@ -154,6 +154,7 @@ def test_every_call_is_recorded_with_its_outcome(lab: Lab) -> None:
     assert (image["kind"], image["range"], image["bytes"]) == ("image", "bytes=512-1023", 512)
 
 
+
 def test_a_killed_stand_in_takes_its_programs_with_it(images: Images, tmp_path: Path) -> None:
     if not is_prepared():
         pytest.skip("ovirt-imageio is missing: tests/prepare.sh packages python ovirt builds it")

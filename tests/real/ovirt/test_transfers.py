@@ -14,9 +14,7 @@ from tests.real.ovirt.lab import Lab
 OVER = ("finished_success", "finished_failure")
 
 
-def start(
-    start_lab: StartLab, images: Images, *, status: str = "down", **settings: object
-) -> tuple[Lab, Client]:
+def start(start_lab: StartLab, images: Images, *, status: str = "down", **settings: object) -> tuple[Lab, Client]:
     inventory = {"vms": [machine(images, status=status)], "settings": {"finalizing_seconds": 0, **settings}}
     lab = start_lab(inventory)
     return lab, Client(lab)

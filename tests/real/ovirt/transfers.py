@@ -80,9 +80,7 @@ class Transfers:
     def _refuse(self, disk: Disk) -> None:
         machines.refuse_illegal("transfer Virtual Disk", [disk.alias] if disk.status == "illegal" else [])
         if disk.described.storage_type != "image":
-            raise RefusedError(
-                400, "[Cannot transfer Virtual Disk. The storage type of the disk is not supported.]"
-            )
+            raise RefusedError(400, "[Cannot transfer Virtual Disk. The storage type of the disk is not supported.]")
         running = [vm.described.name for vm in self.state.vms_of(disk) if not machines.is_down(vm)]
         if running and disk.described.active:
             text = f"The disk {disk.alias} is plugged to non-Down VMs: {', '.join(running)}"
@@ -105,9 +103,7 @@ class Transfers:
         if action == "pause":
             text = "it's handled by the client. Note that it can be canceled if you wish to stop it."
             raise RefusedError(400, f"[Cannot pause image download as {text}]")
-        after = {"finalize": "finalizing_success", "cancel": "cancelled_user", "resume": "resuming"}.get(
-            action
-        )
+        after = {"finalize": "finalizing_success", "cancel": "cancelled_user", "resume": "resuming"}.get(action)
         if after is not None and transfer.phase not in FINISHED:
             self._enter(transfer, after)
 
@@ -182,9 +178,7 @@ class Transfers:
         elif 0 < transfer.inactivity_timeout < int(ticket["idle_time"]) and not transfer.active:
             text = "according to the timeout policy. Reason: client inactivity timeout."
             self.state.tell(1076, f"The transfer was canceled by the system {text}", "error")
-            self._enter(
-                transfer, "paused_system" if transfer.timeout_policy == "pause" else "cancelled_system"
-            )
+            self._enter(transfer, "paused_system" if transfer.timeout_policy == "pause" else "cancelled_system")
 
     def _extend(self, transfer: Transfer, *, always: bool = False) -> None:
         settings = self.state.settings
