@@ -115,7 +115,8 @@ class VirtualMachineImportSpec(Model):
     source_cluster: SourceReference = Field(default=SourceReference(), description="the source of the VM")
     virtual_machine_name: Text = Field(default="", description="name or ID of the VM at its source")
     folder: str | None = Field(
-        default=None, description="VMware: the folder of the VM, below the datacenter's vm folder"
+        default=None,
+        description="VMware: the folder of the VM, below the datacenter's vm folder; oVirt: its cluster",
     )
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(),

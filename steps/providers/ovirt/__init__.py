@@ -93,7 +93,7 @@ class OvirtProvider:
 
     def _machine(self, vm: Answer) -> Machine:
         around = self._surroundings()
-        return describe.machine(vm, around, concerns.concerns(vm, around.cluster(vm)))
+        return describe.machine(vm, around, concerns.concerns(vm, around))
 
     def _try_machine(self, vm: Answer) -> Machine | None:
         try:

@@ -14,6 +14,7 @@ from steps.model.concerns import block, log, warn
 from steps.model.machine import Concern, Power, Severity
 from steps.providers.ovirt import describe
 from steps.providers.ovirt.answers import Answer
+from steps.providers.ovirt.find import Surroundings
 
 BLANK: Final = "00000000-0000-0000-0000-000000000000"
 """The template of a VM that was made without one."""
@@ -22,13 +23,14 @@ _STABLE: Final = ("up", "down", "powering_up", "powering_down", "reboot_in_progr
 _ARCHITECTURES: Final = ("", "undefined", "x86_64")
 
 
-def concerns(vm: Answer, cluster: Answer) -> tuple[Concern, ...]:
-    """All concerns about a VM, the most severe first; `cluster` is its cluster, empty if it is unknown."""
+def concerns(vm: Answer, around: Surroundings) -> tuple[Concern, ...]:
+    """All concerns about a VM, the most severe first."""
+    cluster = around.cluster(vm)
     found = [
         *_state_concerns(vm),
         *_hardware_concerns(vm, cluster),
         *_disks_concerns(vm),
-        *_nics_concerns(vm),
+        *_nics_concerns(vm, around),
         *_setting_concerns(vm),
         *_lost_settings(vm),
         *_device_concerns(vm),
@@ -69,7 +71,7 @@ def _origin_of_disks(vm: Answer) -> Iterator[Concern]:
     if "regular" in kinds:  # a transfer reads the current state through the whole chain
         yield log("snapshots", "it has snapshots: its current state is imported, the snapshots are not")
     if vm.text("template", "id") not in ("", BLANK):
-        yield log("template", "it was made from a template: its disks are imported as complete copies")
+        yield log("from-template", "it was made from a template: its disks are imported as complete copies")
 
 
 def _hardware_concerns(vm: Answer, cluster: Answer) -> Iterator[Concern]:
@@ -129,9 +131,14 @@ def _disk_concerns(attachment: Answer, name: str) -> Iterator[Concern]:
         yield warn("disk-read-only", f"{name} is read-only at the source, but not after the import")
     if disk.text("backup") == "incremental":
         yield log("disk_attachment.disk.backup", f"{name} is in incremental backups, which do not continue")
-    for key, part in (("pass_discard", attachment), ("wipe_after_delete", disk), ("propagate_errors", disk)):
-        if part.flag(key):
-            yield log(f"disk_attachment.{key}", f"{name} has {key}, which is not carried over")
+    if attachment.flag("pass_discard"):
+        yield log("disk_attachment.pass_discard", f"{name} passes discards on, which is not carried over")
+    if disk.flag("wipe_after_delete"):
+        yield log(
+            "disk_attachment.disk.wipe_after_delete", f"{name} is not wiped after the import is deleted"
+        )
+    if disk.flag("propagate_errors"):
+        yield log("disk_attachment.disk.propagate_errors", f"errors of {name} are not reported to the guest")
 
 
 def _unreadable_disk(attachment: Answer, name: str) -> Iterator[Concern]:
@@ -156,7 +163,7 @@ def _unreadable_disk(attachment: Answer, name: str) -> Iterator[Concern]:
         yield block("disk_attachment.disk.sgio", f"{name} passes SCSI commands through to its storage")
 
 
-def _nics_concerns(vm: Answer) -> Iterator[Concern]:
+def _nics_concerns(vm: Answer, around: Surroundings) -> Iterator[Concern]:
     for nic in describe.nics_in_order(vm):
         name = nic.text("name") or nic.text("id")
         interface = nic.text("interface")
@@ -172,10 +179,22 @@ def _nics_concerns(vm: Answer) -> Iterator[Concern]:
             yield warn("nic.plugged", f"{name} is not plugged: its link is down after the import")
         if not nic.text("vnic_profile", "id"):
             yield warn("nic-no-profile", f"{name} has no vNIC profile, so no network can be mapped for it")
-        if nic.items("network_filter_parameters", "network_filter_parameter"):
-            yield warn(
-                "nic.network_filter", f"{name} has parameters of a network filter, which are not carried over"
-            )
+        profile = around.profiles.get(nic.text("vnic_profile", "id"))
+        if profile is not None:
+            yield from _profile_concerns(profile, name)
+
+
+def _profile_concerns(profile: Answer, name: str) -> Iterator[Concern]:
+    if profile.flag("port_mirroring"):
+        yield warn("nic.vnic_profile.port_mirroring", f"the port mirroring of {name} is not carried over")
+    if profile.items("custom_properties", "custom_property"):
+        yield warn(
+            "nic.vnic_profile.custom_properties", f"the custom properties of {name} are not carried over"
+        )
+    if profile.text("network_filter", "id"):
+        yield warn("nic.vnic_profile.network_filter", f"the network filter of {name} is not carried over")
+    if profile.text("qos", "id"):
+        yield log("nic.vnic_profile.qos", f"the quality of service of {name} is not carried over")
 
 
 def _setting_concerns(vm: Answer) -> Iterator[Concern]:
@@ -205,19 +224,14 @@ def _setting_concerns(vm: Answer) -> Iterator[Concern]:
         yield warn("direct-kernel", "it boots a kernel from outside of its disks, which is not carried over")
 
 
-_LOST: Final = (
-    ("vm.bios.boot_menu.enabled", ("bios", "boot_menu", "enabled"), "its boot menu"),
-    ("vm.start_paused", ("start_paused",), "that it starts paused"),
-    ("vm.tunnel_migration", ("tunnel_migration",), "that its migrations are tunnelled"),
-    ("delete-protected", ("delete_protected",), "its protection against deletion"),
-)
-
-
 def _lost_settings(vm: Answer) -> Iterator[Concern]:
     """Settings whose loss is harmless."""
-    for code, keys, what in _LOST:
-        if vm.flag(*keys):
-            yield log(code, f"{what} is not carried over")
+    if vm.flag("bios", "boot_menu", "enabled"):
+        yield log("vm.bios.boot_menu.enabled", "its boot menu is not carried over")
+    if vm.flag("start_paused"):
+        yield log("vm.start_paused", "it starts paused at the source, but not after the import")
+    if vm.flag("delete_protected"):
+        yield log("delete-protected", "its protection against deletion is not carried over")
     if vm.number("high_availability", "priority"):
         yield log(
             "vm.high_availability.priority", "its priority among highly available VMs is not carried over"
