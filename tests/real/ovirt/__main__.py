@@ -1,6 +1,7 @@
 """`python -m tests.real.ovirt`: an engine stand-in with a real ovirt-imageio, from an inventory.
 
-Prints one line of JSON when it is ready. It ends with SIGTERM, and with the end of its standard input if asked to.
+Prints one line of JSON when it is ready. It ends with SIGTERM, and if asked to with the end of its standard
+input.
 """
 
 from __future__ import annotations
@@ -38,13 +39,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(options: argparse.Namespace) -> None:
-    if not is_prepared():
-        sys.exit("error: ovirt-imageio is missing; run: tests/prepare.sh packages python ovirt")
-    described = Inventory.model_validate_json(options.inventory.read_text())
+def _inventory(path: Path) -> Inventory:
+    described = Inventory.model_validate_json(path.read_text())
     for vm in described.vms:
         for disk in vm.disks:
             disk.file = disk.file.absolute() if disk.file else None
+    return described
+
+
+def _wait_for_end(over: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    over.set()
+
+
+def run(options: argparse.Namespace) -> None:
+    if not is_prepared():
+        sys.exit("error: ovirt-imageio is missing; run: tests/prepare.sh packages python ovirt")
+    described = _inventory(options.inventory)
     options.state.mkdir(parents=True, exist_ok=True)
     os.chdir(options.state)  # short paths of sockets, see host.py
     address, _, port = options.listen.rpartition(":")
@@ -56,7 +67,9 @@ def run(options: argparse.Namespace) -> None:
     faults, state = Faults(), State(described)
     direct = Gate(address, host.daemon.port, keys)
     proxied = Gate(address, host.proxy.port, keys) if host.proxy else direct
-    fronts = [Server((address, 0), context, gate.handle, kind="image", faults=faults) for gate in (direct, proxied)]
+    fronts = [
+        Server((address, 0), context, gate.handle, kind="image", faults=faults) for gate in (direct, proxied)
+    ]
     closed = free_port(address)
 
     def urls(transfer: Transfer) -> tuple[str, str]:
@@ -79,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     if options.exit_with_stdin:
-        threading.Thread(target=lambda: (sys.stdin.buffer.read(), over.set()), daemon=True).start()
+        threading.Thread(target=_wait_for_end, args=(over,), daemon=True).start()
     ready = {
         "url": f"https://{address}:{api.address[1]}{API}",
         "ca": str(keys.authority.absolute()),

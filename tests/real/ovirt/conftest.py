@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import pytest
 
+from tests.real.ovirt.client import Client, until
+from tests.real.ovirt.inventory import Inventory, Settings
 from tests.real.ovirt.lab import Json, Lab
 from tests.real.ovirt.layout import is_prepared
 
 MIB: Final = 1 << 20
 
-StartLab = Callable[[Mapping[str, Any]], Lab]
+StartLab = Callable[[Mapping[str, Any] | Inventory], Lab]
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,45 @@ class Images:
     size: int
 
 
-@pytest.fixture
-def start_lab(tmp_path: Path) -> Iterator[StartLab]:
-    """Starts stand-ins for one test; they end with it."""
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartLab]:
+    """Starts stand-ins that end with the tests of this module."""
     if not is_prepared():
         pytest.skip("ovirt-imageio is missing: tests/prepare.sh packages python ovirt builds it")
     with ExitStack() as stack:
-        started: list[Lab] = []
 
-        def start(inventory: Mapping[str, Any]) -> Lab:
-            started.append(stack.enter_context(Lab.start(inventory, tmp_path / f"ovirt-{len(started)}")))
-            return started[-1]
+        def start(inventory: Mapping[str, Any] | Inventory) -> Lab:
+            return stack.enter_context(Lab.start(inventory, tmp_path_factory.mktemp("ovirt")))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def shared_lab(labs: StartLab, images: Images) -> Lab:
+    """One stand-in for a module, with the VM `web`, which is down."""
+    settings = {"finalizing_seconds": 0, "max_connections": 2}
+    return labs({"vms": [machine(images, status="down")], "settings": settings})
+
+
+@pytest.fixture
+def lab(shared_lab: Lab) -> Iterator[Lab]:
+    """The stand-in of the module; after each test it is as it was."""
+    yield shared_lab
+    shared_lab.clear()
+    shared_lab.settings(**Settings(finalizing_seconds=0).model_dump())
+    shared_lab.set_vm("web", status="down")
+    client = Client(shared_lab)
+    for transfer in shared_lab.transfers(live=True):
+        client.post(f"/imagetransfers/{transfer['id']}/cancel")
+    until(lambda: not shared_lab.transfers(live=True))
+    for disk in shared_lab.disks():
+        shared_lab.set_disk(disk["id"], "ok")
+    shared_lab.forget_calls()
+
+
+@pytest.fixture
+def client(lab: Lab) -> Client:
+    return Client(lab)
 
 
 @pytest.fixture(scope="session")

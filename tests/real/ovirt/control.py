@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import ValidationError
-
 from tests.real.ovirt.engine import Engine
 from tests.real.ovirt.faults import Faults, Json, Rule
 from tests.real.ovirt.state import Disk, Vm
@@ -29,70 +27,62 @@ class Control:
         try:
             body = json.loads(request.body or b"{}")
             found = self._get(url.path, query) if request.method == "GET" else self._post(url.path, body)
-        except (KeyError, ValueError, ValidationError) as error:
+        except (KeyError, StopIteration, ValueError) as error:
             return json_answer({"error": f"{type(error).__name__}: {error}"}, 400)
         return json_answer(found)
 
     def _get(self, path: str, query: dict[str, str]) -> Json:
-        state = self._engine.state
+        state, host = self._engine.state, self._engine.transfers.host
         if path == "/held":  # waits, so without the lock
             return {"held": self._faults.held(float(query.get("wait", "0")))}
+        tables: dict[str, Callable[[], Any]] = {
+            "/calls": self._faults.calls,
+            "/faults": self._faults.rules,
+            "/vms": lambda: [_vm(vm) for vm in state.vms.values()],
+            "/disks": lambda: [_disk(disk) for disk in state.disks.values()],
+            "/transfers": lambda: [self._transfer(known) for known in state.transfers],
+            "/sessions": self._engine.sessions.live,
+            "/servers": host.servers,
+        }
         with state.lock:
-            match path:
-                case "/calls":
-                    return {"calls": self._faults.calls()}
-                case "/faults":
-                    return {"faults": self._faults.rules()}
-                case "/vms":
-                    return {"vms": [_vm(vm) for vm in state.vms.values()]}
-                case "/disks":
-                    return {"disks": [_disk(disk) for disk in state.disks.values()]}
-                case "/transfers":
-                    return {"transfers": [self._transfer(known) for known in state.transfers]}
-                case "/sessions":
-                    return {"sessions": self._engine.sessions.live()}
-                case "/servers":
-                    return {"servers": self._engine.transfers.host.servers()}
-        raise KeyError(path)
+            return {path.removeprefix("/"): tables[path]()}
 
     def _post(self, path: str, body: Json) -> Json:
         state = self._engine.state
-        if path == "/outage":
-            mode = body["mode"]
-            if mode not in _MODES:
-                raise ValueError(f"{mode} is no mode of an outage")
-            self._go_away(body.get("of", "engine"), mode)
-            return {}
+        commands: dict[str, Callable[[], object]] = {
+            "/faults": lambda: self._faults.add(Rule(**body)),
+            "/faults/clear": self._faults.clear,
+            "/release": lambda: self._faults.release(body.get("seq")),
+            "/reset-calls": self._faults.forget,
+            "/sessions/expire": self._engine.sessions.expire,
+            "/vms/set": lambda: self._set_vm(body),
+            "/disks/set": lambda: setattr(self._named(body["disk"]), "status", body["status"]),
+            "/account": lambda: setattr(state, "lacks", set(body["lacks"])),
+            "/settings": lambda: self._change(body),
+            "/tickets/revoke": lambda: self._revoke(body.get("disk")),
+            "/outage": lambda: self._outage(body.get("of", "engine"), body["mode"]),
+        }
         with state.lock:
-            match path:
-                case "/faults":
-                    self._faults.add(Rule(**body))
-                case "/faults/clear":
-                    self._faults.clear()
-                case "/release":
-                    self._faults.release(body.get("seq"))
-                case "/reset-calls":
-                    self._faults.forget()
-                case "/sessions/expire":
-                    self._engine.sessions.expire()
-                case "/vms/set":
-                    self._set_vm(body)
-                case "/disks/set":
-                    self._disk(body["disk"]).status = body["status"]
-                case "/account":
-                    state.lacks = set(body["lacks"])
-                case "/settings":
-                    state.settings = type(state.settings)(**(state.settings.model_dump() | body))
-                case "/tickets/revoke":
-                    for transfer in state.transfers.values():
-                        if transfer.ticket and body.get("disk", transfer.disk.id) == transfer.disk.id:
-                            self._engine.transfers.host.forbid(transfer.ticket)
-                case _:
-                    raise KeyError(path)
+            commands[path]()
         return {}
+
+    def _outage(self, of: str, mode: Any) -> None:
+        if mode not in _MODES:
+            raise ValueError(f"{mode} is no mode of an outage")
+        self._go_away(of, mode)
+
+    def _change(self, changes: Json) -> None:
+        settings = self._engine.state.settings
+        self._engine.state.settings = type(settings)(**(settings.model_dump() | changes))
+
+    def _revoke(self, disk: str | None) -> None:
+        for transfer in self._engine.state.transfers.values():
+            if transfer.ticket and disk in {None, transfer.disk.id}:
+                self._engine.transfers.host.forbid(transfer.ticket)
 
     def _transfer(self, known: str) -> Json:
         item = self._engine.state.transfers[known]
+        ticket = self._engine.transfers.host.daemon.get(item.ticket) if item.ticket else None
         return {
             "id": item.id,
             "disk": item.disk.id,
@@ -103,6 +93,7 @@ class Control:
             "transferred": item.transferred,
             "size": item.size,
             "live": bool(item.ticket),
+            "idle": ticket["idle_time"] if ticket else None,
         }
 
     def _set_vm(self, body: Json) -> None:
@@ -112,7 +103,7 @@ class Control:
         if "status" in body:
             vm.status, vm.later = body["status"], []
 
-    def _disk(self, name: str) -> Disk:
+    def _named(self, name: str) -> Disk:
         return next(disk for disk in self._engine.state.disks.values() if name in {disk.id, disk.alias})
 
 

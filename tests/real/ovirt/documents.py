@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tests.real.ovirt import inventory
 from tests.real.ovirt.inventory import MIB
 from tests.real.ovirt.state import HOST_NAME, Disk, State, Transfer, Vm
 
@@ -71,7 +72,11 @@ def vm(state: State, machine: Vm, *, all_content: bool = False, next_run: bool =
         "type": "server",
         "origin": "ovirt",
         "memory": told.memory_mib * MIB,
-        "memory_policy": {"guaranteed": told.memory_mib * MIB, "max": 4 * told.memory_mib * MIB, "ballooning": True},
+        "memory_policy": {
+            "guaranteed": told.memory_mib * MIB,
+            "max": 4 * told.memory_mib * MIB,
+            "ballooning": True,
+        },
         "cpu": {
             "architecture": state.clusters[machine.cluster].architecture,
             "topology": {"sockets": told.sockets, "cores": told.cores, "threads": told.threads},
@@ -208,13 +213,16 @@ def nic(machine: Vm, number: int) -> Document:
     return merged(document, told.extra)
 
 
-def snapshots(state: State, machine: Vm) -> list[Document]:
-    del state
+def snapshots(machine: Vm) -> list[Document]:
     active = {"description": "Active VM", "snapshot_type": "active"}
     told = [{"description": text, "snapshot_type": "regular"} for text in machine.described.snapshots]
     found = []
     for number, item in enumerate([active, *told]):
-        known = machine.disks[0].snapshot_id if number == 0 and machine.disks else f"{machine.id[:-4]}{number:04x}"
+        known = (
+            machine.disks[0].snapshot_id
+            if number == 0 and machine.disks
+            else f"{machine.id[:-4]}{number:04x}"
+        )
         found.append(
             {
                 "id": known,
@@ -254,3 +262,73 @@ def host(state: State) -> Document:
     first = next(iter(state.clusters))
     document = {**reference("hosts", state.host), "name": HOST_NAME, "status": "up", "type": "ovirt_node"}
     return document | {"cluster": reference("clusters", first)}
+
+
+def data_centre(known: str) -> Document:
+    return {**reference("datacenters", known), "name": "Default", "local": False, "status": "up"}
+
+
+def cluster(known: str, told: inventory.Cluster, centre: str) -> Document:
+    major, _, minor = told.version.partition(".")
+    document: Document = {
+        **reference("clusters", known),
+        "name": told.name,
+        "bios_type": told.bios_type,
+        "cpu": {"architecture": told.architecture, "type": "Secure Intel Haswell Family"},
+        "version": {"major": int(major), "minor": int(minor or 0)},
+        "data_center": reference("datacenters", centre),
+    }
+    return merged(document, told.extra)
+
+
+def network(known: str, told: inventory.Network, centre: str) -> Document:
+    document: Document = {
+        **reference("networks", known),
+        "name": told.name,
+        "mtu": 0,
+        "stp": False,
+        "port_isolation": False,
+        "data_center": reference("datacenters", centre),
+        "usages": {"usage": ["vm"]},
+        "vlan": {"id": told.vlan} if told.vlan is not None else None,
+        "link": links(f"{API}/networks/{known}", "vnicprofiles"),
+    }
+    return merged(document, told.extra)
+
+
+def profile(known: str, told: tuple[inventory.Profile, str]) -> Document:
+    described, owner = told
+    document: Document = {
+        **reference("vnicprofiles", known),
+        "name": described.name,
+        "network": reference("networks", owner),
+        "pass_through": {"mode": "disabled"},
+        "port_mirroring": False,
+    }
+    return merged(document, described.extra)
+
+
+def domain(known: str, told: inventory.Domain, centre: str) -> Document:
+    document: Document = {
+        **reference("storagedomains", known),
+        "name": told.name,
+        "type": "data",
+        "master": True,
+        "available": 1 << 40,
+        "used": 1 << 38,
+        "external_status": "ok",
+        "storage": {"type": told.type, "address": "storage", "path": f"/{told.name}"},
+        "data_centers": {"data_center": [reference("datacenters", centre)]},
+    }
+    return merged(document, told.extra)
+
+
+def template(known: str, told: inventory.Template) -> Document:
+    document: Document = {
+        **reference("templates", known),
+        "name": told.name,
+        "status": "ok",
+        "type": "server",
+        "link": links(f"{API}/templates/{known}", "diskattachments"),
+    }
+    return merged(document, told.extra)

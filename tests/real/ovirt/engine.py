@@ -1,4 +1,4 @@
-"""The engine stand-in: sessions, the API's paths, formats and faults, over the state, resources and transfers."""
+"""The engine stand-in: sessions, paths, formats and faults, over the state, resources and transfers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ class Sessions:
 
     def _is_right(self, user: str, password: str) -> bool:
         told = self._state.described
-        return secrets.compare_digest(f"{user}\0{password}".encode(), f"{told.username}\0{told.password}".encode())
+        return secrets.compare_digest(
+            f"{user}\0{password}".encode(), f"{told.username}\0{told.password}".encode()
+        )
 
 
 class Engine:
@@ -96,15 +98,14 @@ class Engine:
         path = unquote(url.path).rstrip("/")
         form = dict(parse_qsl(request.body.decode(errors="replace")))
         with self.state.lock:
-            match path:
-                case str() if path == _SSO:
-                    return self.sessions.token({**query, **form}, request.headers.get("accept", ""))
-                case str() if path == _LOGOUT:
-                    return self.sessions.end(form.get("token", query.get("token", "")))
-                case str() if path == _PKI:
-                    return Answer(200, self._authority.read_bytes(), "application/x-x509-ca-cert")
-                case str() if path == API or path.startswith(f"{API}/"):
-                    return self._api(request, path, query)
+            if path == _SSO:
+                return self.sessions.token({**query, **form}, request.headers.get("accept", ""))
+            if path == _LOGOUT:
+                return self.sessions.end(form.get("token", query.get("token", "")))
+            if path == _PKI:
+                return Answer(200, self._authority.read_bytes(), "application/x-x509-ca-cert")
+            if path == API or path.startswith(f"{API}/"):
+                return self._api(request, path, query)
         return Answer(404, _ERROR % b"Not Found")
 
     def _api(self, request: Request, path: str, query: dict[str, str]) -> Answer:
@@ -172,15 +173,20 @@ class Engine:
         return 201, "image_transfer", transfer(made, self.state, self.resources.urls(made))
 
     def _action_on_vm(self, known: str, action: str) -> tuple[int, str, Document]:
+        vm = self.state.vms.get(known)
+        if vm is None:
+            missing = {"status": "failed", "fault": _fault(f"[Cannot {action} VM. VM is not found.]")}
+            return 400, "action", missing
         try:
-            vm = self.state.vms.get(known)
-            if vm is None:
-                raise RefusedError(400, f"[Cannot {action} VM. VM is not found.]")
             job = _OF_VM[action](self.state, vm)
         except RefusedError as refusal:
             document = {"status": "failed", "fault": _fault(refusal.detail)}
             return refusal.status, "action", document
-        return 200, "action", {"status": "complete", "job": reference("jobs", job), "vm": reference("vms", known)}
+        return (
+            200,
+            "action",
+            {"status": "complete", "job": reference("jobs", job), "vm": reference("vms", known)},
+        )
 
 
 def _members(found: Collection) -> Document:

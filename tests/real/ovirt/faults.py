@@ -1,6 +1,6 @@
 """What a test wants to go wrong, what is held, and every call that was made.
 
-The README describes the rules. A rule names calls by kind, method and path; the first rule that fits a call is used.
+A rule names calls by kind, method and path; the first rule that fits a call is used.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Rule(BaseModel):
     headers: dict[str, str] = {}
     """Headers added to the answer."""
     patch: Json | None = None
-    """The call is carried out, and this is merged into the document that answers it."""
+    """The call is carried out, and this is merged into the JSON document that answers it."""
     cut: int | None = None
     """The connection is closed after this many bytes of the body, with the whole length announced."""
     endless: bool = False

@@ -27,7 +27,7 @@ class Gate:
         self._local = threading.local()
 
     def handle(self, request: Request) -> Answer:
-        """The daemon's own answer; each thread, so each client's connection, has one connection to the daemon."""
+        """The daemon's own answer. Each thread, so each client's connection, has one connection to it."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = http.client.HTTPSConnection(

@@ -1,7 +1,7 @@
-"""The host of the stand-in: the real ovirt-imageio daemon, and a real qemu-nbd for each transfer in raw format.
+"""The host of the stand-in: the real ovirt-imageio, and a real qemu-nbd for each transfer in raw format.
 
-Paths are relative to the state folder, the working directory of this process and of the daemons: a path of a socket
-has at most 107 bytes.
+Paths are relative to the state folder, the working directory of this process and of its programs: a path of a
+socket has at most 107 bytes.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class Daemon:
         connection = _UnixConnection(self.control)
         with contextlib.closing(connection):
             try:
-                connection.request(method, f"/tickets/{ticket}", json.dumps(body) if body is not None else None)
+                connection.request(
+                    method, f"/tickets/{ticket}", json.dumps(body) if body is not None else None
+                )
                 answer = connection.getresponse()
                 return answer.status, answer.read()
             except OSError as error:
@@ -166,7 +168,9 @@ class Host:
         end = time.monotonic() + _READY_SECONDS
         while not Path(path).exists():
             if process.poll() is not None or time.monotonic() > end:
-                raise HostError(f"qemu-nbd ended with {process.poll()}: {Path('nbd.log').read_text()[-1000:]}")
+                raise HostError(
+                    f"qemu-nbd ended with {process.poll()}: {Path('nbd.log').read_text()[-1000:]}"
+                )
             time.sleep(_POLL)
         return f"nbd:unix:/proc/self/cwd/{path}"
 

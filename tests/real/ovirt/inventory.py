@@ -25,7 +25,7 @@ class Settings(_Described):
     tick_seconds: float = 0.25
     """Seconds between two looks at each transfer; a real engine looks each ten seconds at most."""
     initializing_seconds: float = 0.2
-    """Seconds of a new transfer in the phase `initializing`; a real host needs some seconds to prepare the image."""
+    """Seconds of a new transfer in `initializing`; a real host needs some seconds to prepare the image."""
     finalizing_seconds: float = 0.2
     """Seconds from `finalize` or `cancel` to the end of the transfer."""
     inactivity_timeout: int = 60
@@ -172,7 +172,7 @@ class Inventory(_Described):
     """One data centre with one host, and the account that the tests use."""
 
     username: str = "admin@internal"
-    password: str = "secret"
+    password: str = "secret"  # noqa: S105 - of a test
     lacks: list[str] = []
     """Permissions that the account lacks: `vm`, `disk`, `run`, `stop` or `shut_down`."""
     version: str = "4.5.6-1.el9"
@@ -185,5 +185,5 @@ class Inventory(_Described):
 
 
 def made_id(*parts: str) -> str:
-    """The ID of what has none in the inventory: the same for the same names, so that a test can restart a lab."""
+    """The ID of what has none in the inventory, the same for the same names, also after a restart."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("ovirt-stand-in", *parts))))

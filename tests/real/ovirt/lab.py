@@ -1,4 +1,4 @@
-"""Starts the engine stand-in with its real ovirt-imageio, and calls its control API. For tests and the demo."""
+"""Starts the engine stand-in with its real ovirt-imageio, and calls its control API."""
 
 from __future__ import annotations
 
@@ -50,7 +50,15 @@ class Lab:
         state.mkdir(parents=True, exist_ok=True)
         document, log = state / "inventory.json", state / "engine.log"
         document.write_text(described.model_dump_json())
-        options = ["--inventory", str(document), "--state", str(state), "--listen", listen, "--exit-with-stdin"]
+        options = [
+            "--inventory",
+            str(document),
+            "--state",
+            str(state),
+            "--listen",
+            listen,
+            "--exit-with-stdin",
+        ]
         argv = [sys.executable, "-m", "tests.real.ovirt", *options]
         with (
             log.open("ab") as file,
@@ -135,7 +143,7 @@ class Lab:
             self.come_back(of)
 
     def go_away(self, mode: str = "refuse", of: str = "engine") -> None:
-        """Begin an outage of the `engine`, of the `host`'s daemon or of the `proxy`: `refuse`, `reset` or `503`.
+        """Begin an outage of the `engine`, the `host` or the `proxy`: `refuse`, `reset` or `503`.
 
         While the engine is away, its sessions end and nobody watches the transfers, as while it restarts.
         """

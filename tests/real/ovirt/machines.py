@@ -17,7 +17,7 @@ def is_down(vm: Vm) -> bool:
 
 
 def shut_down(state: State, vm: Vm) -> str:
-    """Ask the guest to shut down; a guest without ACPI and one that is not up are stopped. Returns the job's ID.
+    """Ask the guest to shut down; one without ACPI or not up is stopped. Returns the job's ID.
 
     Raises:
         RefusedError: as a real engine refuses it.

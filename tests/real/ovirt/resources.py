@@ -1,8 +1,8 @@
 """The engine's tree of resources, read-only: what `GET` of each path shows, with search and `follow`.
 
-`follow` behaves as the engine's LinkFollower: a name is either that of a link or that of a referenced object with an
-`href`. Anything else, such as the storage domains inside a disk or the profile of a NIC without one, is an error of
-the whole request.
+`follow` behaves as the engine's LinkFollower: a name is either that of a link, or that of a referenced object
+with an `href`. Anything else is an error of the whole request, such as the storage domains inside a disk, or
+the profile of a NIC without one.
 """
 
 from __future__ import annotations
@@ -98,23 +98,34 @@ class Resources:
         match path:
             case ():
                 return Entity("api", self._api())
-            case ("vms", known, *rest) if rest:
-                return self._of_vm(_at(self.state.vms, known), tuple(rest))
-            case ("networks", known, "vnicprofiles"):
-                _at(self.state.networks, known)
-                profiles = [item for item in self._all("vnicprofiles", query) if item["network"]["id"] == known]
-                return Collection("vnic_profile", "vnic_profiles", profiles)
-            case ("templates", known, "diskattachments"):
-                _at(self.state.templates, known)
-                return Collection("disk_attachment", "disk_attachments", [])
-            case ("disks", known, "permissions" | "statistics" | "disksnapshots" as name):
-                _at(self.state.disks, known)
-                return Collection(name[:-1], name, [])
             case (name,) if name in _ROOTS:
                 return Collection(_ROOTS[name], _XML_ROOTS.get(name, name), list(self._all(name, query)))
             case (name, known) if name in _ROOTS:
                 return Entity(_ROOTS[name], self._one(name, known, query))
-        raise NoSuchError("/".join(path))
+            case ("vms", known, *rest):
+                return self._of_vm(_at(self.state.vms, known), tuple(rest))
+            case (name, known, below):
+                return self._below(name, known, below, query)
+            case _:
+                raise NoSuchError("/".join(path))
+
+    def _below(self, name: str, known: str, below: str, query: Query) -> Found:
+        """A sub-collection of something that is no VM."""
+        match name, below:
+            case "networks", "vnicprofiles":
+                _at(self.state.networks, known)
+                profiles = [
+                    item for item in self._all("vnicprofiles", query) if item["network"]["id"] == known
+                ]
+                return Collection("vnic_profile", "vnic_profiles", profiles)
+            case "templates", "diskattachments":
+                _at(self.state.templates, known)
+                return Collection("disk_attachment", "disk_attachments", [])
+            case "disks", ("permissions" | "statistics" | "disksnapshots"):
+                _at(self.state.disks, known)
+                return Collection(below[:-1], below, [])
+            case _:
+                raise NoSuchError(f"{name}/{known}/{below}")
 
     def _of_vm(self, vm: Vm, rest: tuple[str, ...]) -> Found:
         match rest:
@@ -125,13 +136,14 @@ class Resources:
                 items = [documents.nic(vm, number) for number in range(len(vm.nics))]
                 return _among(Collection("nic", "nics", items), one)
             case ("snapshots", *one):
-                items = documents.snapshots(self.state, vm)
+                items = documents.snapshots(vm)
                 return _among(Collection("snapshot", "snapshots", items), one)
             case (name,) if name in _EMPTY_OF_VM:
                 element, root = _EMPTY_OF_VM[name]
                 items = vm.described.extra.get(root, {}).get(element, [])
                 return Collection(element, root, list(items))
-        raise NoSuchError("/".join(rest))
+            case _:
+                raise NoSuchError("/".join(rest))
 
     def _one(self, name: str, known: str, query: Query) -> Document:
         if name == "vms":
@@ -146,95 +158,29 @@ class Resources:
 
     def _all(self, name: str, query: Query) -> Iterable[Document]:
         state = self.state
-        match name:
-            case "vms":
-                return [] if "vm" in state.lacks else [self._vm(vm, query) for vm in state.vms.values()]
-            case "disks":
-                return [documents.disk(state, disk) for disk in state.disks.values()]
-            case "imagetransfers":
-                return [documents.transfer(t, state, self.urls(t)) for t in state.transfers.values()]
-            case "events":
-                return list(reversed(state.events))
-            case "jobs":
-                return list(reversed(state.jobs.values()))
-            case "hosts":
-                return [documents.host(state)]
-            case "datacenters":
-                return [self._data_centre()]
-            case _:
-                return self._configured(name)
-
-    def _configured(self, name: str) -> Iterable[Document]:
-        state = self.state
-        centre = reference("datacenters", state.data_centre)
-        match name:
-            case "clusters":
-                for known, cluster in state.clusters.items():
-                    major, _, minor = cluster.version.partition(".")
-                    yield documents.merged(
-                        {
-                            **reference(name, known),
-                            "name": cluster.name,
-                            "bios_type": cluster.bios_type,
-                            "cpu": {"architecture": cluster.architecture, "type": "Secure Intel Haswell Family"},
-                            "version": {"major": int(major), "minor": int(minor or 0)},
-                            "data_center": centre,
-                        },
-                        cluster.extra,
-                    )
-            case "networks":
-                for known, network in state.networks.items():
-                    document = {
-                        **reference(name, known),
-                        "name": network.name,
-                        "mtu": 0,
-                        "stp": False,
-                        "port_isolation": False,
-                        "data_center": centre,
-                        "usages": {"usage": ["vm"]},
-                        "vlan": {"id": network.vlan} if network.vlan is not None else None,
-                        "link": documents.links(f"{API}/networks/{known}", "vnicprofiles", "permissions"),
-                    }
-                    yield documents.merged(document, network.extra)
-            case "vnicprofiles":
-                for known, (profile, network_id) in state.profiles.items():
-                    document = {
-                        **reference(name, known),
-                        "name": profile.name,
-                        "network": reference("networks", network_id),
-                        "pass_through": {"mode": "disabled"},
-                        "port_mirroring": False,
-                        "link": documents.links(f"{API}/vnicprofiles/{known}", "permissions"),
-                    }
-                    yield documents.merged(document, profile.extra)
-            case "storagedomains":
-                for known, domain in state.domains.items():
-                    document = {
-                        **reference(name, known),
-                        "name": domain.name,
-                        "type": "data",
-                        "master": True,
-                        "available": 1 << 40,
-                        "used": 1 << 38,
-                        "external_status": "ok",
-                        "storage": {"type": domain.type, "address": "storage", "path": f"/{domain.name}"},
-                        "data_centers": {"data_center": [centre]},
-                    }
-                    yield documents.merged(document, domain.extra)
-            case "templates":
-                for known, template in state.templates.items():
-                    document = {**reference(name, known), "name": template.name, "status": "ok", "type": "server"}
-                    document["link"] = documents.links(f"{API}/templates/{known}", "diskattachments")
-                    yield documents.merged(document, template.extra)
+        centre = state.data_centre
+        tables: dict[str, Callable[[], Iterable[Document]]] = {
+            "vms": lambda: [] if "vm" in state.lacks else [self._vm(vm, query) for vm in state.vms.values()],
+            "disks": lambda: [documents.disk(state, disk) for disk in state.disks.values()],
+            "imagetransfers": lambda: [
+                documents.transfer(item, state, self.urls(item)) for item in state.transfers.values()
+            ],
+            "events": lambda: list(reversed(state.events)),
+            "jobs": lambda: list(reversed(state.jobs.values())),
+            "hosts": lambda: [documents.host(state)],
+            "datacenters": lambda: [documents.data_centre(centre)],
+            "clusters": lambda: [documents.cluster(*item, centre) for item in state.clusters.items()],
+            "networks": lambda: [documents.network(*item, centre) for item in state.networks.items()],
+            "vnicprofiles": lambda: [documents.profile(*item) for item in state.profiles.items()],
+            "storagedomains": lambda: [documents.domain(*item, centre) for item in state.domains.items()],
+            "templates": lambda: [documents.template(*item) for item in state.templates.items()],
+        }
+        return tables[name]()
 
     def _vm(self, vm: Vm, query: Query) -> Document:
         return documents.vm(
             self.state, vm, all_content=_is(query, "all_content"), next_run=_is(query, "next_run")
         )
-
-    def _data_centre(self) -> Document:
-        known = self.state.data_centre
-        return {**reference("datacenters", known), "name": "Default", "local": False, "status": "up"}
 
     def _api(self) -> Document:
         full = self.state.described.version

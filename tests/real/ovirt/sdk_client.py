@@ -59,13 +59,18 @@ def describe(connection: Any, options: argparse.Namespace) -> dict[str, Any]:
         "cluster": vm.cluster.name,
         "custom": {item.name: item.value for item in vm.custom_properties or []},
         "nics": [
-            [nic.name, nic.mac.address, nic.interface.value, nic.plugged, nic.linked, nic.vnic_profile.name]
-            + [nic.vnic_profile.network.name]
+            [
+                *(nic.name, nic.mac.address, nic.interface.value, nic.plugged, nic.linked),
+                *(nic.vnic_profile.name, nic.vnic_profile.network.name),
+            ]
             for nic in vm.nics
         ],
         "disks": [
-            [item.disk.alias, item.interface.value, item.bootable, item.active, item.disk.provisioned_size]
-            + [item.disk.format.value, item.disk.status.value, item.disk.storage_domains[0].id]
+            [
+                *(item.disk.alias, item.interface.value, item.bootable, item.active),
+                *(item.disk.provisioned_size, item.disk.format.value, item.disk.status.value),
+                item.disk.storage_domains[0].id,
+            ]
             for item in vm.disk_attachments
         ],
         "snapshots": [item.description for item in vm.snapshots],

@@ -1,7 +1,7 @@
 """The engine's search language, as far as clients of VMs need it.
 
-`name=a and cluster="b c" or status=up sortby name desc page 2`. Values take `*`. By default the case of a value
-matters; `case_sensitive=false` in the query changes that. Fields and words of the language have no case.
+`name=a and cluster="b c" or status=up sortby name desc page 2`. Values take `*`. By default the case of a
+value matters; `case_sensitive=false` in the query changes that. The words of the language have no case.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import Final
 
 _TOKEN: Final = re.compile(r'\s*("[^"]*"|!=|=|<>|[^\s"=!<>]+)')
-_FIELDS: Final = ("id", "name", "cluster", "status", "description", "datacenter", "comment", "alias", "template")
+_FIELDS: Final = (
+    "id",
+    "name",
+    "cluster",
+    "status",
+    "description",
+    "datacenter",
+    "comment",
+    "alias",
+    "template",
+)
 
 
 class SearchError(ValueError):

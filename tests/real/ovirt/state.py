@@ -194,7 +194,14 @@ class State:
         """Add an event."""
         number = str(len(self.events) + 1)
         self.events.append(
-            {"id": number, "index": number, "code": code, "description": text, "severity": severity, "time": now()}
+            {
+                "id": number,
+                "index": number,
+                "code": code,
+                "description": text,
+                "severity": severity,
+                "time": now(),
+            }
         )
 
     def job(self, text: str) -> str:
@@ -242,5 +249,3 @@ def now() -> str:
 
 def seconds() -> float:
     return time.monotonic()
-
-

@@ -6,23 +6,19 @@ One stand-in serves all tests here; each test changes only its own VM.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 
 import pytest
 
 from tests.real.ovirt.client import Client, until
-from tests.real.ovirt.conftest import Images, machine
+from tests.real.ovirt.conftest import Images, StartLab, machine
 from tests.real.ovirt.inventory import made_id
 from tests.real.ovirt.lab import Lab
-from tests.real.ovirt.layout import is_prepared
 
 OBJECT = "[Cannot shutdown VM. VM is not running.]"
 
 
 @pytest.fixture(scope="module")
-def lab(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    if not is_prepared():
-        pytest.skip("ovirt-imageio is missing: tests/prepare.sh packages python ovirt builds it")
+def lab(labs: StartLab, images: Images) -> Lab:
     inventory = {
         "clusters": [{"name": "Default"}, {"name": "Old", "bios_type": "i440fx_sea_bios"}],
         "networks": [{"name": "ovirtmgmt"}, {"name": "red", "profiles": [{"name": "one"}, {"name": "two"}]}],
@@ -41,13 +37,7 @@ def lab(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
             {"name": "power", "shutdown_seconds": 0.2, "start_seconds": 0.2},
         ],
     }
-    with Lab.start(inventory, tmp_path_factory.mktemp("engine")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(lab: Lab) -> Client:
-    return Client(lab)
+    return labs(inventory)
 
 
 def vm_id(name: str, cluster: str = "Default") -> str:
@@ -129,7 +119,6 @@ def test_a_name_and_password_work_without_a_session(client: Client, lab: Lab) ->
 
 
 def test_another_version_of_the_api_is_refused(client: Client, lab: Lab) -> None:
-    client.token = Client(lab).token
     headers = {"Authorization": f"Bearer {client.token}", "Version": "3"}
     assert client.send("GET", lab.url, None, headers).status == 400
 
@@ -149,8 +138,7 @@ def test_another_version_of_the_api_is_refused(client: Client, lab: Lab) -> None
         ("asleep", ["asleep"]),
     ],
 )
-def test_a_search_finds(client: Client, lab: Lab, search: str, found: list[str]) -> None:
-    client.token = Client(lab).token
+def test_a_search_finds(client: Client, search: str, found: list[str]) -> None:
     assert names(client, search=search) == found
 
 
@@ -209,7 +197,9 @@ def test_a_vm_is_shut_down_and_started_with_its_states_on_the_way(lab: Lab) -> N
     client, path = Client(lab), f"/vms/{vm_id('power')}"
     answer = client.post(f"{path}/shutdown")
     assert (answer.status, answer.json["status"]) == (200, "complete")
-    assert client.get(answer.json["job"]["href"].removeprefix("/ovirt-engine/api")).json["status"] == "finished"
+    assert (
+        client.get(answer.json["job"]["href"].removeprefix("/ovirt-engine/api")).json["status"] == "finished"
+    )
     until(lambda: client.get(path).json["status"] == "down")
     refused = client.post(f"{path}/shutdown")
     assert (refused.status, refused.json["status"]) == (409, "failed")

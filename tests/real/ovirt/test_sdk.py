@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.real import scenario
+from tests.real.ovirt import guest
 from tests.real.ovirt.conftest import Images, StartLab, machine
 from tests.real.ovirt.lab import Json, Lab
 from tests.real.ovirt.layout import PYTHON
@@ -16,16 +18,16 @@ def run(lab: Lab, *argv: str, password: str | None = None) -> Json:
     program = Path(__file__).with_name("sdk_client.py")
     options: list[Any] = [PYTHON, program, lab.url, lab.ca, lab.username, *argv]
     given = lab.password if password is None else password
-    answer = subprocess.run(options, input=given, text=True, capture_output=True)
+    answer = subprocess.run(options, check=False, input=given, text=True, capture_output=True)
     assert answer.returncode == 0, answer.stderr
     found: Json = json.loads(answer.stdout)
     return found
 
 
-def test_the_sdk_reads_a_vm_with_all_that_it_refers_to(start_lab: StartLab, images: Images) -> None:
+def test_the_sdk_reads_a_vm_with_all_that_it_refers_to(labs: StartLab, images: Images) -> None:
     custom = {"custom_properties": {"custom_property": [{"name": "hugepages", "value": "2048"}]}}
     web = machine(images, tpm=True, sockets=2, cores=3, snapshots=["before the update"], extra=custom)
-    lab = start_lab({"vms": [web, {"name": "other"}]})
+    lab = labs({"vms": [web, {"name": "other"}]})
 
     found = run(lab, "describe", "web")
 
@@ -42,9 +44,9 @@ def test_the_sdk_reads_a_vm_with_all_that_it_refers_to(start_lab: StartLab, imag
 
 
 def test_the_sdk_downloads_the_same_bytes_and_leaves_nothing(
-    start_lab: StartLab, images: Images, tmp_path: Path
+    labs: StartLab, images: Images, tmp_path: Path
 ) -> None:
-    lab = start_lab({"vms": [machine(images)]})
+    lab = labs({"vms": [machine(images)]})
 
     run(lab, "download", "web", str(tmp_path))
 
@@ -60,8 +62,21 @@ def test_the_sdk_downloads_the_same_bytes_and_leaves_nothing(
     assert read < images.size  # 2 disks, whose zeros are not read
 
 
-def test_the_sdk_is_refused_with_a_wrong_password(start_lab: StartLab) -> None:
-    lab = start_lab({"vms": [{"name": "web"}]})
-    found = run(lab, "describe", "web", password="wrong")
+def test_the_guest_is_a_vm_that_the_sdk_reads(labs: StartLab, images: Images) -> None:
+    lab = labs(guest.inventory(images.chain, system=images.raw))
+    found = run(lab, "describe", scenario.VM)
+    assert (found["bios"], found["cores"], found["status"]) == ("q35_ovmf", 2, "up")
+    assert [f"{nic[-1]}/{nic[-2]}" for nic in found["nics"]] == list(guest.NETWORKS)
+    assert [nic[1] for nic in found["nics"]] == list(scenario.MACS)
+    assert [disk[:3] for disk in found["disks"]] == [
+        ["system", "virtio", True],
+        ["data", "virtio_scsi", False],
+    ]
+    assert list(found["domains"].values()) == [guest.DOMAIN]
+
+
+def test_the_sdk_is_refused_with_a_wrong_password(labs: StartLab) -> None:
+    lab = labs({"vms": [{"name": "web"}]})
+    found = run(lab, "describe", "web", password="wrong")  # noqa: S106
     assert found["error"] == "AuthError"
     assert "Cannot authenticate user 'admin@internal'" in found["text"]

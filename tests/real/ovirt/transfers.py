@@ -80,7 +80,9 @@ class Transfers:
     def _refuse(self, disk: Disk) -> None:
         machines.refuse_illegal("transfer Virtual Disk", [disk.alias] if disk.status == "illegal" else [])
         if disk.described.storage_type != "image":
-            raise RefusedError(400, "[Cannot transfer Virtual Disk. The storage type of the disk is not supported.]")
+            raise RefusedError(
+                400, "[Cannot transfer Virtual Disk. The storage type of the disk is not supported.]"
+            )
         running = [vm.described.name for vm in self.state.vms_of(disk) if not machines.is_down(vm)]
         if running and disk.described.active:
             text = f"The disk {disk.alias} is plugged to non-Down VMs: {', '.join(running)}"
@@ -90,7 +92,7 @@ class Transfers:
     def act(self, transfer: Transfer | None, action: str) -> None:
         """`extend`, `finalize`, `cancel`, `pause` or `resume`.
 
-        An action on a transfer that is unknown or finished is accepted and has no effect, as in a real engine.
+        An action on an unknown or finished transfer is accepted and has no effect, as in a real engine.
         `extend` does not keep an idle transfer alive: the engine asks the daemon how long the ticket is idle.
 
         Raises:
@@ -103,7 +105,9 @@ class Transfers:
         if action == "pause":
             text = "it's handled by the client. Note that it can be canceled if you wish to stop it."
             raise RefusedError(400, f"[Cannot pause image download as {text}]")
-        after = {"finalize": "finalizing_success", "cancel": "cancelled_user", "resume": "resuming"}.get(action)
+        after = {"finalize": "finalizing_success", "cancel": "cancelled_user", "resume": "resuming"}.get(
+            action
+        )
         if after is not None and transfer.phase not in FINISHED:
             self._enter(transfer, after)
 
@@ -138,6 +142,8 @@ class Transfers:
                     self._finish(transfer)
             case "finished_cleanup":
                 self._enter(transfer, "finished_failure")
+            case _:  # paused or finished
+                pass
 
     def _begin(self, transfer: Transfer) -> None:
         image = image_argument(transfer.disk)
@@ -178,11 +184,13 @@ class Transfers:
         elif 0 < transfer.inactivity_timeout < int(ticket["idle_time"]) and not transfer.active:
             text = "according to the timeout policy. Reason: client inactivity timeout."
             self.state.tell(1076, f"The transfer was canceled by the system {text}", "error")
-            self._enter(transfer, "paused_system" if transfer.timeout_policy == "pause" else "cancelled_system")
+            self._enter(
+                transfer, "paused_system" if transfer.timeout_policy == "pause" else "cancelled_system"
+            )
 
     def _extend(self, transfer: Transfer, *, always: bool = False) -> None:
         settings = self.state.settings
-        due = 0 <= settings.ticket_refresh_seconds and seconds() >= (
+        due = settings.ticket_refresh_seconds >= 0 and seconds() >= (
             transfer.expires - settings.ticket_refresh_seconds
         )
         if due or always:

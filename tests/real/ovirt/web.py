@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, Literal
 
+from tests.real.ovirt.documents import merged
 from tests.real.ovirt.faults import Faults, Json, Rule
 
 Outage = Literal["", "refuse", "reset", "503"]
@@ -22,7 +23,7 @@ Outage = Literal["", "refuse", "reset", "503"]
 _RESET: Final = struct.pack("ii", 1, 0)
 _PIECE: Final = 64 << 10
 _UNAVAILABLE: Final = (
-    b"<!DOCTYPE HTML PUBLIC '-//IETF//DTD HTML 2.0//EN'>\n<html><head>\n<title>503 Service Unavailable</title>\n"
+    b"<!DOCTYPE HTML>\n<html><head>\n<title>503 Service Unavailable</title>\n"
     b"</head><body>\n<h1>Service Unavailable</h1>\n</body></html>\n"
 )
 
@@ -89,6 +90,9 @@ class Server:
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
         for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                # a thread in recv() would keep the connection open
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
             _reset(connection)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -109,7 +113,7 @@ class Server:
                 connection = self._context.wrap_socket(connection, server_side=True)
             self._open.add(connection)
             try:
-                _Handler(connection, peer, self)
+                _Handler(connection, peer, self)  # type: ignore[arg-type]
             finally:
                 self._open.discard(connection)
                 connection.close()
@@ -163,10 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(rule.delay)
         if rule.hold == "before" and not faults.hold(call, "before", self._is_alive):
             return None
-        if rule.status is not None:
-            answer = Answer(rule.status)
-        else:
-            answer = self.server.handle(request)
+        answer = Answer(rule.status) if rule.status is not None else self.server.handle(request)
         if rule.hold == "after" and not faults.hold(call, "after", self._is_alive):
             return None
         return _changed(answer, rule)
@@ -229,9 +230,13 @@ def _altered(pieces: Iterator[bytes], rule: Rule, length: int) -> Iterator[bytes
 
 def _changed(answer: Answer, rule: Rule) -> Answer:
     if rule.body is not None:
+        for _ in answer.pieces():  # the daemon's connection is used again
+            pass
         answer = Answer(answer.status, rule.body.encode(), answer.type, answer.headers)
     if rule.type is not None:
         answer.type = rule.type
+    if rule.patch is not None:
+        answer.body = json.dumps(merged(json.loads(answer.body), rule.patch)).encode()
     answer.headers |= rule.headers
     return answer
 
