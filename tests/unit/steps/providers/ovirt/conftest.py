@@ -55,8 +55,12 @@ def access(fake: Fake, tls: SelfSigned, tmp_path: Path) -> MakeAccess:
         source = SourcePlan(
             kind=SourceKind.OVIRT,
             name="engine",
-            endpoint=fake.url,
-            **{"image_daemon_port": fake.port, "image_proxy_port": fake.port, **(plan or {})},
+            **{
+                "endpoint": fake.url,
+                "image_daemon_port": fake.port,
+                "image_proxy_port": fake.port,
+                **(plan or {}),
+            },
         )
         return Access(
             plan=source,
