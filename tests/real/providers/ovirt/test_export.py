@@ -1,8 +1,7 @@
-"""Disks through the real ovirt-imageio: only their data, over lost tickets, other ways and killed attempts."""
+"""Disks through the real ovirt-imageio: only their data, over lost tickets, other ways, killed attempts."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -38,7 +37,7 @@ def test_only_the_data_of_a_disk_is_transferred(
 ) -> None:
     land(access, stopped, tmp_path / "out", number)
     assert (tmp_path / "out").read_bytes() == images.raw.read_bytes()
-    used = os.stat(images.raw).st_blocks * 512
+    used = images.raw.stat().st_blocks * 512
     print(f"{sent(lab)} bytes of {images.size} were sent, {used} are in use")  # noqa: T201 - a figure
     assert sent(lab) < 5 * MIB
     assert lab.transfers(live=True) == []
