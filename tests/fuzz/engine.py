@@ -36,7 +36,7 @@ _WORDS: Final = (
     *("W. Europe Standard Time", "+25:99", "-05:30", "vm", "custom", "regular", "preview", "lun", "locked"),
     *("windows_2022", "rhel_9x64", "x" * 5000, "\u202e", "\ud800", "profile-1", "domain-1"),
 )
-_SHAPES: Final = ([], {}, None, True, 5, 1.5, [[]], [None], {"id": "x"}, [{"id": "x"}])
+_SHAPES: Final[tuple[Any, ...]] = ([], {}, None, True, 5, 1.5, [[]], [None], {"id": "x"}, [{"id": "x"}])
 
 
 class Engine:

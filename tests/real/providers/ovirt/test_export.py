@@ -16,7 +16,8 @@ from steps.model.machine import Machine
 from steps.model.plan import DiskFormat, ImportRef, Plan, PowerPlan, TargetKind, TargetPlan
 from steps.providers import connect
 from tests.real.ovirt.conftest import MIB, Images
-from tests.real.ovirt.lab import ROOT, Lab
+from tests.real.ovirt.lab import Lab
+from tests.real.ovirt.layout import ROOT
 from tests.real.providers.ovirt.conftest import RUN, MakeAccess, ignore
 
 

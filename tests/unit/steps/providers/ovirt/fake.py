@@ -161,7 +161,8 @@ class Fake(ThreadingHTTPServer):
                 if transfer is not None and not transfer.phase.startswith("finished"):
                     transfer.phase = {"cancel": "cancelled_user", "finalize": "finalizing_success"}[action]
                 return _json({"status": "complete"})
-        return _fault(404, "")
+            case _:
+                return _fault(404, "")
 
     def _power(self, found: Json, action: str) -> Reply:
         if found["status"] == "down":

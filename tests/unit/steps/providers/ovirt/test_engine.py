@@ -200,10 +200,11 @@ DOCUMENTS: dict[str, Json] = {
 def hostile() -> Iterator[tuple[str, bytes]]:
     """Path and answer: each answer of an engine replaced by what is none, as a whole and in its parts."""
     whole = (b"[]", b"null", b"5", b"<html>", b"\xff\xfe", b"[" * 100_000, b"1" * 5000)
+    bads: tuple[Any, ...] = ([[]], {}, None, True, "\x1b[2J\u202e", "9" * 40, {"id": {}})
     for path, document in DOCUMENTS.items():
         yield from ((path, data) for data in whole)
         for key, value in document.items():
-            for bad in ([[]], {}, None, True, "\x1b[2J\u202e", "9" * 40, {"id": {}}):
+            for bad in bads:
                 if bad != value:
                     yield path, json.dumps({**document, key: bad}).encode()
 
@@ -219,7 +220,17 @@ def use(opened: Canned, access: Any, tmp_path: Path) -> None:
     machine = source.describe("web", None)
     Machine.model_validate_json(machine.to_json())
     source.power_off(machine, PowerPlan())
-    source.export(machine, machine.disks[0], tmp_path / "out", DiskFormat.RAW, lambda _done, _total: None)
+    for disk in machine.disks[:1]:  # an answer may have none
+        source.export(machine, disk, tmp_path / "out", DiskFormat.RAW, lambda _done, _total: None)
+
+
+def refused(opened: Canned, access: Any, tmp_path: Path) -> StepError | None:
+    """The error of `use`; at the latest there is one because no daemon answers."""
+    try:
+        use(opened, access, tmp_path)
+    except StepError as error:
+        return error
+    return None
 
 
 def test_no_answer_makes_a_fault_of_our_own(
@@ -244,10 +255,12 @@ def test_no_answer_makes_a_fault_of_our_own(
             documents=DOCUMENTS,
             broken=broken,
         )
-        with pytest.raises(StepError) as caught:  # at the latest the daemon does not answer
-            use(opened, access("x"), tmp_path / str(number))
-        assert caught.value.code is not Exit.INTERNAL
-        assert str(caught.value).isprintable()
+        error = refused(opened, access("x"), tmp_path / str(number))
+        if error is None:  # an answer may have no disks
+            assert broken[0] == f"/vms/{VM}"
+            continue
+        assert error.code is not Exit.INTERNAL
+        assert str(error).isprintable()
         count += 1
     assert count > 100
 
