@@ -58,6 +58,9 @@ def export(
     """
     what = f"cannot export {disk.id} of {machine.path or machine.name}"
     identity = _current_identity(engine, machine, disk, what)
+    transfers.cancel_left(
+        engine, access.run, {disk.key}
+    )  # also one that read everything before it was killed
     landed = LandingFiles(out).recover(
         Source(url="", format="raw", length=disk.capacity, identity=identity).key(
             disk_format.value, disk.capacity
@@ -66,7 +69,6 @@ def export(
     if landed is not None:  # by an attempt that was killed after that: no transfer is needed
         log.info("the disk landed before", disk=disk.id)
         return landed
-    transfers.cancel_left(engine, access.run, {disk.key})
     host_id = routes.check(engine, power.read(engine, machine).text("cluster", "id"))
     with (
         transfers.acquire(engine, disk.key, what, run=access.run, host_id=host_id) as ticket,
