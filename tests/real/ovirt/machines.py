@@ -55,11 +55,9 @@ def start(state: State, vm: Vm) -> str:
         RefusedError: as a real engine refuses it.
     """
     _permit(state, "run")
-    if vm.status == "image_locked":
-        raise RefusedError(409, "[Cannot run VM: VM is locked. Please try again in a few minutes.]")
     if vm.status not in {"down", "suspended", "paused"}:
-        raise RefusedError(409, "[Cannot run VM. VM is running.]")
-    refuse_illegal("run VM", [disk.alias for disk in vm.disks if disk.status == "illegal"])
+        status = vm.status.replace("_", " ").title()
+        raise RefusedError(409, f"[Cannot run VM because the VM is in {status} status.]")
     refuse_locked("run VM", [disk.alias for disk in vm.disks if disk.status == "locked"])
     vm.starts += 1
     half = vm.described.start_seconds / 2
