@@ -175,6 +175,16 @@ def test_a_disk_that_landed_is_not_read_again(
     assert len(fake.transfers) == 1
 
 
+def test_the_transfer_of_an_attempt_that_was_killed_after_landing_is_ended(
+    fake: Fake, access: MakeAccess, machine: Machine, tmp_path: Path
+) -> None:
+    exported(access, machine, tmp_path / "out")
+    left = Transfer("left", DISKS[0], str(transfers.idle_seconds("run-1")), "transferring")
+    fake.transfers["left"] = left
+    assert exported(access, machine, tmp_path / "out").source_bytes == 0
+    assert fake.live() == []
+
+
 def test_a_disk_is_read_again_after_its_vm_ran(
     fake: Fake, access: MakeAccess, machine: Machine, tmp_path: Path
 ) -> None:
