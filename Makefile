@@ -14,7 +14,7 @@ PURE_TESTS := tests/unit
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Import a VM into ./demo and boot it; SOURCE=vmware (default), openstack or ova
+demo: ## Import a VM into ./demo and boot it; SOURCE=vmware (default), openstack, ova or ovirt
 	@$(PREPARE) packages python
 	@$(BIN)/vmferry demo --into demo $(if $(SOURCE),--source $(SOURCE))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ class Kind(enum.StrEnum):
     VMWARE = "vmware"
     OPENSTACK = "openstack"
     OVA = "ova"
+    OVIRT = "ovirt"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def default() -> Kind:
 
 def at(kind: Kind, folder: Path, seed: bytes | None = None) -> AbstractContextManager[Stage]:
     """The source, while the body runs; the same `seed` gives the same data on the data disk."""
-    return {Kind.VMWARE: _vmware, Kind.OPENSTACK: _openstack, Kind.OVA: _ova}[kind](folder, seed)
+    sources = {Kind.VMWARE: _vmware, Kind.OPENSTACK: _openstack, Kind.OVA: _ova, Kind.OVIRT: _ovirt}
+    return sources[kind](folder, seed)
 
 
 @contextmanager
@@ -83,6 +85,52 @@ def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
     documents = [source, import_of("OvaSource", "appliance")]
     path = scenario.write(place / "manifests.yaml", documents)
     yield Stage(f"{archive} contains the VM", path, data, lambda: "the archive is as it was")
+
+
+@contextmanager
+def _ovirt(folder: Path, seed: bytes | None) -> Iterator[Stage]:
+    # the daemon is installed only for this source
+    from tests.real.ovirt import guest  # noqa: PLC0415
+    from tests.real.ovirt.lab import Lab  # noqa: PLC0415
+
+    place = folder / "ovirt"
+    place.mkdir(parents=True)
+    data = datadisk.make(place / "data.img", seed=seed)
+    with Lab.start(guest.inventory(data.path), place / "engine") as lab:
+
+        def left() -> str:
+            vm, live = lab.vm(NAME), len(lab.transfers(live=True))
+            return f"{NAME} is {vm['status']}, stopped {vm['shutdowns']} time, {live} image transfers left"
+
+        documents = [*ovirt_source(lab), import_of("OvirtSource", "engine", networks=guest.NETWORKS)]
+        path = scenario.write(place / "manifests.yaml", documents)
+        where = (
+            f"A stand-in of oVirt's engine with the real ovirt-imageio runs at {lab.url}, with the VM\n{NAME}"
+        )
+        yield Stage(where, path, data, left)
+
+
+def ovirt_source(lab: Any, namespace: str = "default") -> list[scenario.Json]:
+    """The Secret and the source for a stand-in of an engine."""
+    values = {"username": lab.username, "password": lab.password, "caCert": lab.ca.read_text()}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "engine-login", "namespace": namespace},
+        "stringData": values,
+    }
+    source = {
+        "apiVersion": API_VERSION,
+        "kind": "OvirtSource",
+        "metadata": {"name": "engine", "namespace": namespace},
+        "spec": {
+            "endpoint": lab.url,
+            "credentials": {"name": "engine-login", "namespace": namespace},
+            "imageDaemonPort": lab.daemon,
+            "imageProxyPort": lab.daemon,
+        },
+    }
+    return [secret, source]
 
 
 @contextmanager
@@ -160,8 +208,10 @@ def openstack_source(project: Any, namespace: str) -> list[scenario.Json]:
     return [secret, source]
 
 
-def import_of(kind: str, source: str, namespace: str = "default") -> scenario.Json:
-    """The import of the guest from a source of that kind."""
+def import_of(
+    kind: str, source: str, namespace: str = "default", *, networks: Sequence[str] = NETWORKS
+) -> scenario.Json:
+    """The import of the guest from a source of that kind; `networks` are those of its NICs."""
     return {
         "apiVersion": API_VERSION,
         "kind": "VirtualMachineImport",
@@ -170,7 +220,7 @@ def import_of(kind: str, source: str, namespace: str = "default") -> scenario.Js
             "virtualMachineName": NAME,
             "networkMapping": [
                 {"sourceNetwork": network, "destinationNetwork": f"{namespace}/vlan{number}"}
-                for number, network in enumerate(NETWORKS[: 1 if kind == "OvaSource" else 2], 1)
+                for number, network in enumerate(networks[: 1 if kind == "OvaSource" else 2], 1)
             ],
             "sourceCluster": {
                 "apiVersion": API_VERSION,

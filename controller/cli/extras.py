@@ -78,12 +78,14 @@ class DemoSource(enum.StrEnum):
     VMWARE = "vmware"
     OPENSTACK = "openstack"
     OVA = "ova"
+    OVIRT = "ovirt"
 
 
 _NEEDED: Final = {
     DemoSource.VMWARE: ("packages", "vcenter", "guest"),
     DemoSource.OPENSTACK: ("packages", "openstack", "guest"),
     DemoSource.OVA: ("packages", "guest"),
+    DemoSource.OVIRT: ("packages", "ovirt", "guest"),
 }
 """Targets of tests/prepare.sh."""
 

@@ -1,4 +1,7 @@
-"""The QA plan's environment variables, named as in govc and openstackclient. Manifests take precedence."""
+"""The QA plan's environment variables, named as in govc and openstackclient, and those of oVirt's own tools.
+
+Manifests take precedence.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,22 @@ from steps.model.kinds import API_VERSION
 from steps.model.naming import normalise
 from steps.model.sources import SourceKind
 from workflows.api.resources import Metadata, VirtualMachineImport
-from workflows.api.sources import OpenstackSource, OpenstackSourceSpec, Source, VmwareSource, VmwareSourceSpec
+from workflows.api.sources import (
+    OpenstackSource,
+    OpenstackSourceSpec,
+    OvirtSource,
+    OvirtSourceSpec,
+    Source,
+    VmwareSource,
+    VmwareSourceSpec,
+)
 from workflows.api.spec import SourceReference, VirtualMachineImportSpec
 
 NAME: Final = "environment"
 """Name of the sources that the environment describes, at most one per kind."""
 
-ADDRESSES: Final = ("GOVC_URL", "OS_AUTH_URL")
-MACHINES: Final = ("VM_NAME", "OS_VM_NAME")
+ADDRESSES: Final = ("GOVC_URL", "OS_AUTH_URL", "OVIRT_URL")
+MACHINES: Final = ("VM_NAME", "OS_VM_NAME", "OVIRT_VM_NAME")
 
 _OPENSTACK_KEYS: Final = {
     "username": "OS_USERNAME",
@@ -78,14 +89,15 @@ class Environment:
 
 
 def read(environ: Mapping[str, str]) -> Environment:
-    """Read the environment's vCenter and OpenStack cloud.
+    """Read the environment's vCenter, OpenStack cloud and oVirt engine.
 
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER, GOVC_INSECURE, GOVC_TLS_CA_CERTS and VM_NAME: as
     with govc, the URL may hold user and password, and may lack the scheme and `/sdk`.
     OS_AUTH_URL, OS_REGION_NAME, OS_INTERFACE, OS_INSECURE, OS_CACERT, those of `_OPENSTACK_KEYS`, and
     OS_VM_NAME.
+    OVIRT_URL, OVIRT_USERNAME, OVIRT_PASSWORD, OVIRT_CAFILE, OVIRT_INSECURE, OVIRT_CLUSTER and OVIRT_VM_NAME.
     """
-    given = (_vmware(environ), _openstack(environ))
+    given = (_vmware(environ), _openstack(environ), _ovirt(environ))
     return Environment(tuple(values for values in given if values.source or values.import_))
 
 
@@ -160,6 +172,31 @@ def _openstack_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, by
     yield from _encode(values).items()
     if authority := environ.get("OS_CACERT"):
         yield "ca_cert", _authority(authority, "OS_CACERT names a PEM file")
+
+
+def _ovirt(environ: Mapping[str, str]) -> Given:
+    import_ = _import(environ, "OVIRT_VM_NAME", SourceKind.OVIRT)
+    if not environ.get("OVIRT_URL"):
+        return Given(None, {}, import_)
+    parts = _url(environ, "OVIRT_URL", "https://HOST/ovirt-engine/api")
+    source = OvirtSource(
+        api_version=API_VERSION,
+        kind="OvirtSource",
+        metadata=Metadata(name=NAME),
+        spec=OvirtSourceSpec(
+            endpoint=parts.geturl(),
+            cluster=environ.get("OVIRT_CLUSTER", ""),
+            insecure_skip_tls_verify=_flag(environ, "OVIRT_INSECURE"),
+        ),
+    )
+    return Given(source, dict(_ovirt_credentials(environ)), import_)
+
+
+def _ovirt_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    names = {"username": "OVIRT_USERNAME", "password": "OVIRT_PASSWORD"}
+    yield from _encode({key: environ.get(variable, "") for key, variable in names.items()}).items()
+    if authority := environ.get("OVIRT_CAFILE"):
+        yield "caCert", _authority(authority, "OVIRT_CAFILE names a PEM file")
 
 
 def _flag(environ: Mapping[str, str], variable: str) -> bool:

@@ -1,4 +1,4 @@
-"""A source of bytes that can be opened in the middle: a local file, or HTTP (`web`)."""
+"""A source of bytes that can be opened in the middle: a local file, or HTTP (`web`, `ranges`)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from steps.disk.faults import broken_stream_fault
+from steps.disk.ranges import RangesBody
 from steps.disk.source import Source, Validators
 from steps.disk.web import WebBody
 from steps.model.contract import Exit, StepError
@@ -49,7 +50,8 @@ def body_for(source: Source) -> Body:
     Raises:
         StepError: INVALID, for other schemes than http, https and file.
     """
-    makers: dict[str, Callable[[Source], Body]] = {"http": WebBody, "https": WebBody, "file": FileBody}
+    web: Callable[[Source], Body] = WebBody if source.data is None else RangesBody
+    makers: dict[str, Callable[[Source], Body]] = {"http": web, "https": web, "file": FileBody}
     scheme = urlsplit(source.url).scheme
     if scheme not in makers:
         raise StepError(

@@ -45,7 +45,7 @@ def _ascii_url(url: str) -> str:
 
 
 class HttpClient:
-    """GET requests to one URL, over TLS for https."""
+    """Requests to one URL, over TLS for https."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(_ascii_url(url))
@@ -73,8 +73,23 @@ class HttpClient:
         Raises:
             OSError, http.client.HTTPException: from the library; ProxyError.
         """
-        connection = self._new_connection()
-        connection.request("GET", self._request_target, headers={**headers, **self._proxy_headers})
+        return self.request("GET", headers)
+
+    def request(
+        self, method: str, headers: dict[str, str], body: bytes | None = None, *, reuse: bool = False
+    ) -> http.client.HTTPResponse:
+        """As `get`, with any method.
+
+        Args:
+            method: the HTTP method.
+            headers: of the request.
+            body: of the request; None for none.
+            reuse: use the connection of the previous request, whose answer must be read to its end. The
+            server
+                may have closed it, so this is only for requests that may be repeated.
+        """
+        connection = self._connection if reuse and self._connection is not None else self._new_connection()
+        connection.request(method, self._request_target, body, headers={**headers, **self._proxy_headers})
         connection.response = answer = connection.getresponse()
         if self._uses_plain_proxy and answer.status in _PROXY_STATUSES:
             raise ProxyError(f"it answers {answer.status} {answer.reason}".rstrip())

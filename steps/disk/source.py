@@ -127,6 +127,11 @@ class Source:
     """The validators of the whole file when its offsets and sizes were read; `total` is its length."""
     digest: Digest | None = None
     """Of the bytes of the window as they are sent. With it every attempt reads them from the first byte."""
+    data: tuple[tuple[int, int], ...] | None = field(default=None, repr=False, compare=False)
+    """Where the window has data, as (start, end) in bytes, in order; the rest reads as zeros and is not
+    requested. None: it may have data everywhere. With it, `length` is set and the server answers ranges."""
+    readers: int = 1
+    """Most connections at a time, for a source with `data`."""
     interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """Called when the stream breaks: the caller may know that the URL will never answer again, and stop
     the landing. It must not block."""

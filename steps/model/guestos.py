@@ -195,6 +195,20 @@ def of_openstack(os_distro: str, os_version: str = "", os_type: str = "") -> str
     return name or ("linux" if kind == "linux" else "")
 
 
+def of_ovirt(os_type: str, distribution: str = "", version: str = "") -> str:
+    """From os.type (the engine's osinfo names: `rhel_9x64`, `ubuntu_18_04`, `windows_2019x64`).
+
+    `distribution` and `version` are what a guest agent reports; of Linux they are more precise.
+    """
+    plain = re.sub(r"(?<=[0-9])_(?=[0-9])", ".", re.sub(r"_?x64$", "", os_type.strip().lower()))
+    configured = _named(plain)
+    reported = "" if is_windows(configured) else _named(distribution.replace(" ", ""))
+    if not reported or reported == "linux" or is_windows(reported):
+        return configured or reported
+    release = _RELEASE.match(version.strip())
+    return reported if _RELEASE.search(reported) or release is None else reported + release[0]
+
+
 def is_windows(os: str) -> bool:
     """Whether an id of ours is a Windows."""
     return os.startswith("win")

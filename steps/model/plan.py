@@ -147,6 +147,12 @@ class SourcePlan(Document):
     """Most seconds for the download of an OVA's disk; None: no limit while bytes arrive."""
     insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
     thumbprint: str = ""
+    cluster: str = ""
+    """Of oVirt: name or id of the only cluster to import from."""
+    image_daemon_port: Annotated[int, Field(gt=0, lt=65536)] = 54322
+    """Of ovirt-imageio on the hosts of oVirt."""
+    image_proxy_port: Annotated[int, Field(gt=0, lt=65536)] = 54323
+    """Of ovirt-imageio on oVirt's engine."""
     redirect_hosts: tuple[str, ...] = ()
     """Other hosts to which the server of an OVA may redirect: HOST, *.DOMAIN or *."""
     verified: bool = False

@@ -29,6 +29,7 @@ class SourceKind(enum.StrEnum):
     VMWARE = "VmwareSource", "vmware", "pyVmomi", "power it on in the vSphere Client or the Host Client"
     OPENSTACK = "OpenstackSource", "openstack", "openstack", "run `openstack server start {id}`"
     OVA = "OvaSource", "ova"
+    OVIRT = "OvirtSource", "ovirt", "tzlocal", "run it in the portal of oVirt"
 
     @property
     def runs_vms(self) -> bool:

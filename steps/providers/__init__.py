@@ -94,6 +94,8 @@ class Access:
     """The connecting step and disk, such as `export-disk-0`: at most one is alive at a time."""
     state_folder: Path
     """A folder that outlives a killed attempt: it records what must be released."""
+    machine: Machine | None = None
+    """The VM of the import, once preflight has found it."""
 
 
 def is_installed(kind: SourceKind) -> bool:

@@ -53,7 +53,8 @@ def with_source(
         Stopped: a stop was requested.
     """
     plan = context.plan()
-    has_answered = plan.source.verified or (context.request / MACHINE).exists()
+    machine = context.machine() if (context.request / MACHINE).exists() else None
+    has_answered = plan.source.verified or machine is not None
     wait_seconds = plan.source.wait_seconds
     outage = Outage(wait_seconds if has_answered else 0, done, asked_wait_seconds=wait_seconds)
     access = Access(
@@ -63,6 +64,7 @@ def with_source(
         run=plan.run,
         step=step,
         state_folder=context.scratch,
+        machine=machine,
     )
     while True:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+from typing import Final
 
 from steps.model.contract import Stopped
 
@@ -42,3 +44,26 @@ class Stop:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, handle)
+
+
+class LinkedStop(Stop):
+    """A stop flag of its own, also set when the step is asked to stop."""
+
+    _STOP_CHECK_SECONDS: Final = 0.2
+
+    def __init__(self, parent: Stop) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def is_set(self) -> bool:
+        return self._parent.is_set() or super().is_set()
+
+    def check(self) -> None:
+        self._parent.check()
+        super().check()
+
+    def sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (remaining := end - time.monotonic()) > 0:
+            self._parent.check()
+            super().sleep(min(remaining, self._STOP_CHECK_SECONDS))

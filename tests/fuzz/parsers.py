@@ -10,6 +10,12 @@ from tests.fuzz.case import Parser
 
 _DISK: Final = ("vmdk_decoder", "detect", "grains", "stream", "tables", "vmdk")
 COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "engine": {
+        "steps.providers.ovirt.answers": (),
+        "steps.providers.ovirt.concerns": (),
+        "steps.providers.ovirt.describe": (),
+        "steps.providers.ovirt.export": ("data_map", "_merged"),
+    },
     "layers": {"steps.disk.layers": ()},
     "ovf": {
         f"steps.providers.ova.{module}": () for module in ("envelope", "manifest", "markup", "names", "units")
@@ -45,6 +51,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 """The modules whose branches are counted: of each these functions, or all if none is listed."""
 _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
+    "engine": "tests.fuzz.engine:Engine",
     "layers": "tests.fuzz.layers:Layers",
     "machine": "tests.fuzz.machines:Machines",
     "ovf": "tests.fuzz.ova:Descriptor",

@@ -21,6 +21,7 @@ OPENSTACK_PAUSE: Final = 10
 """vm-import-controller's default for uploadImageRetryDelay."""
 _INTERFACES: Final = ("public", "internal", "admin")
 MOST_REDIRECT_HOSTS: Final = 64
+_LAST_PORT: Final = 65535
 
 Insecure = Annotated[
     Flag,
@@ -222,10 +223,57 @@ class OvaSource(Source):
     spec: OvaSourceSpec = OvaSourceSpec()
 
 
+class OvirtSourceSpec(SourceSpec):
+    """An oVirt engine, or Red Hat Virtualization Manager."""
+
+    SUMMARY = "An oVirt engine, or a Red Hat Virtualization Manager, to import from."
+    EXAMPLE = "https://HOST/ovirt-engine/api"
+    CREDENTIAL_KEYS = "username, password and, for a CA of your own, caCert"
+    KEYS = ("username", "password", "caCert", "ca.cert")
+    FROM_ENVIRONMENT = ("endpoint", "cluster")
+
+    endpoint: Text = Field(default="", description="URL of the API, such as https://host/ovirt-engine/api")
+    cluster: Text = Field(
+        default="", description="name or id of the only cluster to import from; default: all clusters"
+    )
+    credentials: SecretReference | None = Field(
+        default=None,
+        description="Secret with username (such as admin@internal), password and optionally caCert (PEM)",
+        json_schema_extra=STRUCT,
+    )
+    image_daemon_port: int = Field(
+        default=0,
+        description="port of ovirt-imageio on the hosts; default 54322 (ImageDaemonPort of the engine)",
+    )
+    image_proxy_port: int = Field(
+        default=0, description="port of ovirt-imageio on the engine, which passes disks on; default 54323"
+    )
+
+    def plan_fields(self) -> dict[str, Any]:
+        ports = {"image_daemon_port": self.image_daemon_port, "image_proxy_port": self.image_proxy_port}
+        return {"cluster": self.cluster, **{name: port for name, port in ports.items() if port > 0}}
+
+    def reasons(self) -> Iterator[str]:
+        for name, port in (
+            ("imageDaemonPort", self.image_daemon_port),
+            ("imageProxyPort", self.image_proxy_port),
+        ):
+            if port > _LAST_PORT:
+                yield f"spec.{name} {port} is not a port; write 1 to {_LAST_PORT}"
+
+
+class OvirtSource(Source):
+    """An oVirt source."""
+
+    kind: Literal["OvirtSource"]
+    spec: OvirtSourceSpec = OvirtSourceSpec()
+
+
 RESOURCES: Final[Mapping[str, type[Source]]] = {
     str(SourceKind.VMWARE): VmwareSource,
     str(SourceKind.OPENSTACK): OpenstackSource,
     str(SourceKind.OVA): OvaSource,
+    str(SourceKind.OVIRT): OvirtSource,
 }
 """The resource of each kind."""
 

@@ -117,7 +117,8 @@ class VirtualMachineImportSpec(Model):
         default="", description="name or ID of the VM at its source; VMware: also its inventory path"
     )
     folder: str | None = Field(
-        default=None, description="VMware: the folder of the VM, below the datacenter's vm folder"
+        default=None,
+        description="VMware: the folder of the VM, below the datacenter's vm folder; oVirt: its cluster",
     )
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(),

@@ -59,10 +59,14 @@ def import_conditions(
     return _with_evidence(conditions, evidence, now)
 
 
+_FORCED: Final = (SourceKind.VMWARE.lower(), SourceKind.OVIRT.lower())
+"""Kinds of source at which a VM can be powered off without asking its guest."""
+
+
 def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Evidence | None]:
     """As in vm-import-controller: by what the spec asks for, also for a VM that was already off."""
     spec, vm = import_.spec, import_.spec.virtual_machine_name
-    hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() == SourceKind.VMWARE.lower()
+    hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() in _FORCED
     was_asked = has_begun(seen.leaf("poweroff"))
     shutdown = Evidence("ShutdownAsked", f"The guest of {vm} was asked to shut down")
     power_off = Evidence("PowerOffAsked", f"{vm} is powered off at its source")

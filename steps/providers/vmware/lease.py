@@ -22,7 +22,7 @@ from pyVmomi import vmodl
 from steps.model.contract import Exit, NoAnswerError, StepError, Stopped
 from steps.providers.vmware import collector, faults
 from steps.providers.vmware.session import Session
-from steps.runtime.stop import Stop
+from steps.runtime.stop import LinkedStop
 
 log = structlog.get_logger()
 
@@ -42,29 +42,6 @@ JOIN_SECONDS: Final = 5.0
 """How long to wait for a running keep-alive: on a dead network it would delay the abort."""
 
 TimeFunction = Callable[[], float]
-
-
-class LinkedStop(Stop):
-    """A stop flag of its own, also set when the step is asked to stop."""
-
-    _STOP_CHECK_SECONDS: Final = 0.2
-
-    def __init__(self, parent: Stop) -> None:
-        super().__init__()
-        self._parent = parent
-
-    def is_set(self) -> bool:
-        return self._parent.is_set() or super().is_set()
-
-    def check(self) -> None:
-        self._parent.check()
-        super().check()
-
-    def sleep(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (remaining := end - time.monotonic()) > 0:
-            self._parent.check()
-            super().sleep(min(remaining, self._STOP_CHECK_SECONDS))
 
 
 class KeepAlive:

@@ -12,6 +12,7 @@ from tests.demosources import Kind
 from tests.real import scenario
 from tests.real.e2e import harness
 from tests.real.openstack.cloud import running
+from tests.real.ovirt.layout import is_prepared
 
 pytestmark = pytest.mark.vm
 
@@ -24,11 +25,14 @@ SEED = b"the same on every source"
         pytest.param(Kind.VMWARE, marks=pytest.mark.vcenter),
         pytest.param(Kind.OPENSTACK, marks=pytest.mark.openstack),
         Kind.OVA,
+        Kind.OVIRT,
     ],
 )
 def test_the_guest_has_the_same_data_from_every_source(kind: Kind, tmp_path: Path) -> None:
     if kind is Kind.OPENSTACK and running() is None:
         pytest.skip("no OpenStack runs here: make openstack-lab starts it")
+    if kind is Kind.OVIRT and not is_prepared():
+        pytest.skip("ovirt-imageio is missing: tests/prepare.sh packages python ovirt builds it")
     scenario.guest_image()
     into = tmp_path / "machine"
     with demosources.at(kind, tmp_path, SEED) as stage:

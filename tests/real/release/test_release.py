@@ -93,6 +93,7 @@ def test_checksums_are_those_of_all_files(released: Path) -> None:
         ("vmware", (PYTHON, "pyvmomi")),
         ("controller", (PYTHON, "kopf")),
         ("openstack", (PYTHON, "vmferry")),
+        ("ovirt", (PYTHON, "tzlocal")),
     ],
 )
 def test_an_sbom_names_what_the_image_is_for(released: Path, target: str, wanted: tuple[str, str]) -> None:

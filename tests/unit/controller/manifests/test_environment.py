@@ -7,7 +7,7 @@ import pytest
 from controller.manifests.environment import NAME, Environment, read
 from steps.model.contract import StepError
 from steps.providers.openstack.credentials import Credentials
-from workflows.api.sources import OpenstackSource, VmwareSource, VmwareSourceSpec
+from workflows.api.sources import OpenstackSource, OvirtSource, VmwareSource, VmwareSourceSpec
 
 
 def spec(**environ: str) -> VmwareSourceSpec:
@@ -193,3 +193,22 @@ def test_a_malformed_keystone_url_is_reported() -> None:
 def test_a_name_that_is_not_text_is_reported(variable: str) -> None:
     with pytest.raises(StepError, match=f"{variable} is not printable text"):
         read({variable: "caf\udce9"})
+
+
+def test_an_ovirt_engine_is_read_in_the_names_of_its_own_tools(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("PEM")
+    environ = {
+        "OVIRT_URL": "https://engine.example/ovirt-engine/api",
+        "OVIRT_USERNAME": "admin@internal",
+        "OVIRT_PASSWORD": "p",
+        "OVIRT_CAFILE": str(tmp_path / "ca.pem"),
+        "OVIRT_CLUSTER": "Default",
+        "OVIRT_VM_NAME": "web",
+    }
+    (given,) = read(environ).given
+    assert isinstance(given.source, OvirtSource)
+    spec = given.source.spec
+    assert (spec.endpoint, spec.cluster) == ("https://engine.example/ovirt-engine/api", "Default")
+    assert given.credentials == {"username": b"admin@internal", "password": b"p", "caCert": b"PEM"}
+    assert given.import_ is not None
+    assert given.import_.spec.source_cluster.kind == "OvirtSource"

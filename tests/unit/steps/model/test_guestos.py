@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyVmomi import vim
 
-from steps.model.guestos import harvester_label, is_windows, of_openstack, of_ovf, of_vmware
+from steps.model.guestos import harvester_label, is_windows, of_openstack, of_ovf, of_ovirt, of_vmware
 
 _descriptor: Any = vim.vm.GuestOsDescriptor
 VMWARE: Final[list[str]] = list(_descriptor.GuestOsIdentifier.values)
@@ -124,11 +124,41 @@ def test_systems_of_openstack_become_ids(distro: str, version: str, kind: str, w
     assert of_openstack(distro, version, kind) == wanted
 
 
+@pytest.mark.parametrize(
+    ("os_type", "distribution", "version", "wanted"),
+    [
+        ("rhel_9x64", "", "", "rhel9"),
+        ("rhel_6_9_plus_ppc64", "", "", "rhel6.9"),
+        ("ubuntu_18_04", "", "", "ubuntu18.04"),
+        ("debian_9", "", "", "debian9"),
+        ("windows_2019x64", "", "", "win2k19"),
+        ("windows_2008R2x64", "", "", "win2k8r2"),
+        ("windows_2012R2x64", "", "", "win2k12r2"),
+        ("windows_10x64", "", "", "win10"),
+        ("windows_11", "", "", "win11"),
+        ("other_linux", "", "", "linux"),
+        ("other", "", "", ""),
+        ("other_linux", "Red Hat Enterprise Linux", "9.3", "rhel9.3"),
+        ("rhel_9x64", "Debian GNU/Linux", "12", "debian12"),
+        ("other", "Fedora Linux", "40", "fedora40"),
+        ("rhel_9x64", "Home Made Linux", "1", "rhel9"),
+        ("windows_2022", "Debian GNU/Linux", "12", "win2k22"),
+    ],
+)
+def test_systems_of_ovirt_become_ids(os_type: str, distribution: str, version: str, wanted: str) -> None:
+    assert of_ovirt(os_type, distribution, version) == wanted
+
+
 @given(st.text(), st.text(), st.text(), st.none() | st.integers())
 def test_any_text_becomes_an_id_that_is_valid_in_a_manifest(
     one: str, two: str, three: str, number: int | None
 ) -> None:
-    for found in (of_vmware(one), of_ovf(number, one), of_openstack(one, two, three)):
+    for found in (
+        of_vmware(one),
+        of_ovf(number, one),
+        of_openstack(one, two, three),
+        of_ovirt(one, two, three),
+    ):
         assert found.isascii()
         assert not set(found) - set("abcdefghijklmnopqrstuvwxyz0123456789.")
         assert harvester_label(found) in {"", *OFFERED}

@@ -46,12 +46,13 @@ def version(kind: str) -> Json:
     return found
 
 
-def test_names_are_those_of_vm_import_controller() -> None:
+def test_names_are_those_of_vm_import_controller_and_ovirt() -> None:
     assert {one["metadata"]["name"] for one in manifests()} == {
         "virtualmachineimports.migration.harvesterhci.io",
         "vmwaresources.migration.harvesterhci.io",
         "openstacksources.migration.harvesterhci.io",
         "ovasources.migration.harvesterhci.io",
+        "ovirtsources.migration.harvesterhci.io",
     }
     assert {one.name for one in KINDS} == {*RESOURCES, "VirtualMachineImport"}
 

@@ -11,8 +11,8 @@ import pytest
 from pyVmomi import vmodl
 
 from steps.model.contract import Exit, StepError, Stopped
-from steps.providers.vmware.lease import KeepAlive, LinkedStop
-from steps.runtime.stop import Stop
+from steps.providers.vmware.lease import KeepAlive
+from steps.runtime.stop import LinkedStop, Stop
 
 gone: Any = vmodl.fault.ManagedObjectNotFound
 
