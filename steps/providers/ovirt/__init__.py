@@ -2,7 +2,8 @@
 
 engine    log in, ask, change           find       VMs by name, id, cluster
 answers   what the engine sends         describe   a VM as a document; concerns: what is not carried over
-faults    errors                        power      shutting it down, once
+faults    errors                        power      shutting it down and starting it, once
+history   whether it has run since
 routes    the ways to the disks         transfers  image transfers kept alive, and always ended
                                         export     one disk over a transfer
 """
@@ -19,8 +20,19 @@ from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
+from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
-from steps.providers.ovirt import concerns, describe, engine, export, find, power, routes, transfers
+from steps.providers.ovirt import (
+    concerns,
+    describe,
+    engine,
+    export,
+    find,
+    history,
+    power,
+    routes,
+    transfers,
+)
 from steps.providers.ovirt.answers import Answer
 
 __all__ = ["OvirtProvider", "connect"]
@@ -78,6 +90,21 @@ class OvirtProvider:
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._engine, machine, policy)
+
+    def power_on(self, machine: Machine) -> None:
+        power.power_on(self._engine, machine)
+
+    def is_on(self, machine: Machine) -> bool:
+        return power.is_on(self._engine, machine)
+
+    def power_mark(self, machine: Machine) -> PowerMark:
+        return history.mark(self._engine, machine)
+
+    def was_started_since(self, machine: Machine, mark: PowerMark) -> str | None:
+        return history.started_since(self._engine, machine, mark)
+
+    def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
+        return history.shut_down_since(self._engine, machine, mark)
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback

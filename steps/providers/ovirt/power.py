@@ -1,4 +1,4 @@
-"""Shutdown of a VM: never twice, never if it is off, gracefully on request.
+"""Shutdown and start of a VM: never twice, and never where nothing is to be done; gracefully on request.
 
     up ──shutdown──> powering_down ──> down
      │                     │ after the grace period
@@ -31,6 +31,8 @@ _SETTLING: Final = ("powering_up", "reboot_in_progress", "wait_for_launch", "mig
 """Statuses that end by themselves; the engine would answer a shutdown in some of them with a hard stop."""
 STOP_SECONDS: Final = 300.0
 """How long a hard stop may take; if a host needs longer, the step is retried."""
+START_SECONDS: Final = 300.0
+"""How long a start may take."""
 
 
 def power_off(engine: Engine, machine: Machine, policy: PowerPlan) -> None:
@@ -47,6 +49,36 @@ def power_off(engine: Engine, machine: Machine, policy: PowerPlan) -> None:
     if not policy.force and shutdown.ask_guest(policy.grace_seconds):
         return
     shutdown.stop_hard()
+
+
+def power_on(engine: Engine, machine: Machine) -> None:
+    """Start the VM and wait until it runs; one that runs is not touched.
+
+    Raises:
+        StepError: POWER, if its status does not allow a start, or it does not run in time; NOT_FOUND.
+    """
+    what = f"cannot start the VM {machine.path or machine.name}"
+    end, is_requested = CLOCK() + START_SECONDS, False
+    while (now := status(engine, machine)) != _UP:
+        if now == OFF and not is_requested:
+            log.info("starting the VM", vm=machine.name)
+            try:
+                engine.change(f"start the VM {machine.name}", f"/vms/{machine.source_id}/start", {})
+                is_requested = True
+            except StepError as error:
+                if error.code is not Exit.BUSY:
+                    raise
+                log.info("the engine is busy with the VM", why=error.why)
+        elif now not in (OFF, *_SETTLING):
+            raise StepError(Exit.POWER, what, f"it is {now or 'in no known state'}", _BY_HAND)
+        if CLOCK() > end:
+            raise StepError(Exit.POWER, what, f"it is still {now} after {START_SECONDS:g} s", _BY_HAND)
+        engine.stop.sleep(POLL_SECONDS)
+
+
+def is_on(engine: Engine, machine: Machine) -> bool:
+    """Whether the VM runs now. Raises StepError: NOT_FOUND, if it was deleted."""
+    return status(engine, machine) in (_UP, *_SETTLING)
 
 
 def status(engine: Engine, machine: Machine) -> str:
@@ -150,4 +182,5 @@ class _Shutdown:
                 log.debug("a transfer of a running VM's disk is refused", disk=disk.id, why=error.why)
 
 
+_BY_HAND: Final = "see the events of the engine, then start the VM by hand"
 _BRING: Final = "bring the VM to up or down at the source"

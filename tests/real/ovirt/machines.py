@@ -31,7 +31,8 @@ def shut_down(state: State, vm: Vm) -> str:
     after = "up" if vm.described.ignores_shutdown else "down"
     vm.status, vm.later = "powering_down", [(seconds() + vm.described.shutdown_seconds, after)]
     who = f"{state.described.username}-authz"
-    state.tell(73, f"VM shutdown initiated by {who} on VM {vm.described.name} (Host: {HOST_NAME}).")
+    text = f"VM shutdown initiated by {who} on VM {vm.described.name} (Host: {HOST_NAME})."
+    state.tell(73, text, vm=vm.id, user=state.account)
     return state.job(f"Shutting down VM {vm.described.name}")
 
 
@@ -64,7 +65,7 @@ def start(state: State, vm: Vm) -> str:
     vm.status = "wait_for_launch"
     vm.later = [(seconds() + half, "powering_up"), (seconds() + 2 * half, "up")]
     vm.started = now()
-    state.tell(32, f"VM {vm.described.name} started on Host {HOST_NAME}")
+    state.tell(32, f"VM {vm.described.name} started on Host {HOST_NAME}", vm=vm.id, user=state.account)
     return state.job(f"Launching VM {vm.described.name}")
 
 
@@ -75,7 +76,7 @@ def tick(state: State) -> None:
             _, vm.status = vm.later.pop(0)
             if vm.status == "down":
                 vm.stopped = now()
-                state.tell(61, f"VM {vm.described.name} is down. Exited normally")
+                state.tell(61, f"VM {vm.described.name} is down. Exited normally", vm=vm.id)
 
 
 def refuse_illegal(action: str, aliases: list[str]) -> None:
@@ -118,4 +119,5 @@ def _end(state: State, vm: Vm, code: int, text: str) -> None:
     delay = 0.0 if vm.status == "suspended" else vm.described.stop_seconds
     vm.status, vm.later = "powering_down", [(seconds() + delay, "down")]
     who = f"{state.described.username}-authz"
-    state.tell(code, f"VM {vm.described.name} {text} {who} (Host: {HOST_NAME}).")
+    words = f"VM {vm.described.name} {text} {who} (Host: {HOST_NAME})."
+    state.tell(code, words, vm=vm.id, user=state.account)

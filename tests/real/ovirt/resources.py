@@ -186,6 +186,7 @@ class Resources:
         full = self.state.described.version
         major, minor, build, *_ = [*full.partition("-")[0].split("."), "0", "0"]
         return {
+            "authenticated_user": reference("users", self.state.account),
             "link": documents.links(API, *sorted(_ROOTS)),
             "product_info": {
                 "instance_id": self.state.data_centre,

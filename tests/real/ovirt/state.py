@@ -190,8 +190,8 @@ class State:
                 return known
         raise ValueError(f"the inventory has no vNIC profile {path}")
 
-    def tell(self, code: int, text: str, severity: str = "normal") -> None:
-        """Add an event."""
+    def tell(self, code: int, text: str, severity: str = "normal", *, vm: str = "", user: str = "") -> None:
+        """Add an event; `vm` and `user` are IDs, which a real engine has in the events of commands."""
         number = str(len(self.events) + 1)
         self.events.append(
             {
@@ -201,8 +201,15 @@ class State:
                 "description": text,
                 "severity": severity,
                 "time": now(),
+                **({"vm": {"id": vm}} if vm else {}),
+                **({"user": {"id": user}} if user else {}),
             }
         )
+
+    @property
+    def account(self) -> str:
+        """The ID of the only account."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, self.described.username))
 
     def job(self, text: str) -> str:
         """Add a job that ends at once, as those of the commands here do; returns its ID."""
