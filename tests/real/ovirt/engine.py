@@ -43,6 +43,7 @@ class Sessions:
             return _denied("access_denied", f"Cannot authenticate user '{user}': {text}")
         token = secrets.token_urlsafe(64)
         self._used[token] = seconds()
+        self._state.tell(30, f"User {user}-authz logged in.", user=self._state.account)
         scope = form.get("scope", "")
         facts = {"access_token": token, "scope": scope, "exp": "9223372036854775807", "token_type": "bearer"}
         return json_answer(facts)
