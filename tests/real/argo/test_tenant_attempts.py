@@ -256,13 +256,13 @@ def test_f15_a_disk_that_looks_like_another_format(ground: Ground, attempt: Atte
             tenant.import_("trojan", "trojan", virtualMachineName="trojan")
             imported = made.imported("trojan")
             imported.until(RUNNING, seconds=600)
-            found = landed(made, "trojan")
+            found = landed(made, "trojan", disk.stat().st_size)
             assert found == hashlib.sha256(disk.read_bytes()).hexdigest()
             row.harmless("the disk arrived as the bytes that it has; nobody opened the file that it names")
 
 
-def landed(made: Place, name: str) -> str:
-    """SHA-256 of the one disk of an imported VM."""
+def landed(made: Place, name: str, size: int | None = None) -> str:
+    """SHA-256 of the one disk of an imported VM; `size` is the disk's, if its claim may be larger."""
     machine: Any = Imported(made.ground, made.namespace, name).machine()
     (claim,) = claims_of(machine)
-    return bytes_of(made.ground, made.namespace, claim)
+    return bytes_of(made.ground, made.namespace, claim, size)
