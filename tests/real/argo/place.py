@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -237,15 +238,20 @@ def assert_nothing_left(made: Place) -> None:
     eventually(lambda: not left(), lambda: f"left in {RELEASE}: {left()}", 90)
 
 
-def bytes_of(ground: Ground, namespace: str, claim: str) -> str:
-    """SHA-256 of a claim's bytes, as the host reads them."""
+def bytes_of(ground: Ground, namespace: str, claim: str, length: int | None = None) -> str:
+    """SHA-256 of a claim's bytes, or of the first `length` of them, as the host reads them.
+
+    A claim is larger than its disk if the image's file is.
+    """
     from tests.real.standins.api import Api  # noqa: PLC0415
 
     path = ground.lab.disk(Api(ground.lab.kubeconfig), namespace, claim)
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(MIB):
+        left = sys.maxsize if length is None else length
+        while block := file.read(min(MIB, left)):
             digest.update(block)
+            left -= len(block)
     return digest.hexdigest()
 
 
