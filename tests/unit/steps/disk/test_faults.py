@@ -40,7 +40,7 @@ def test_a_closed_port_is_unreachable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "is_away"), [(502, True), (503, True), (504, True), (500, False), (429, False), (404, False)]
+    ("status", "is_away"), [(502, True), (503, True), (504, True), (500, False), (429, True), (404, False)]
 )
 def test_a_gateway_without_its_server_is_waited_for(tmp_path: Path, status: int, is_away: bool) -> None:
     with Server(Behaviour(b"", status=status)) as server, pytest.raises(StepError) as caught:
