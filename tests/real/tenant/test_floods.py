@@ -73,10 +73,7 @@ def test_a11_many_imports(ground: Ground, attempt: Attempt, victim: Tenant) -> N
         tenant.ova("web", f"{ground.web.url}/many.ovf")
         victim.ova("few", f"{ground.web.url}/few.ovf")
         for one, name in ((tenant, "web"), (victim, "few")):
-            eventually(
-                lambda o=one, n=name: o.source(n).status == "clusterReady",
-                lambda o=one, n=name: str(o.source(n)),
-            )
+            one.until_ready(name)
         for number in range(MANY):
             tenant.import_(f"many-{number}", "web")
         before = begun(ground, tenant)
@@ -105,10 +102,7 @@ def test_a17_new_wrong_passwords(ground: Ground, attempt: Attempt, vcenter: Simu
         owner, tenant = ground.tenant(), ground.tenant()
         owner.login(vcenter)
         owner.vcenter("vc", vcenter)
-        eventually(
-            lambda: owner.source("vc", VMWARE).status == "clusterReady",
-            lambda: str(owner.source("vc", VMWARE)),
-        )
+        owner.until_ready("vc", VMWARE)
         own = {call["userAgent"] for call in vcenter.calls("Login")}
         for number in range(PASSWORDS):
             tenant.login(vcenter, f"guess-{number}", password=f"wrong-{number}")
