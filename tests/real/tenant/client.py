@@ -190,7 +190,7 @@ def with_token(kubeconfig: Path, path: Path, namespace: str, token: str) -> Tena
     return Tenant(namespace, path, cluster, apiserver.PROGRAM)
 
 
-def eventually(look: Callable[[], T], what: str | Callable[[], str], seconds: float = SECONDS) -> T:
+def eventually(look: Callable[[], T | None], what: str | Callable[[], str], seconds: float = SECONDS) -> T:
     """Wait for `look` to return something true, and return it.
 
     Raises:
