@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from ruamel.yaml import YAML
 
+from controller.operator.observe.source import READY
 from steps.model.contract import StepError
 from steps.model.kinds import EVENT, IMPORT, SECRET, SOURCES, Kind, Object
 from steps.model.sources import SourceKind
@@ -132,6 +133,22 @@ class Tenant:
         """Why a source is not ready."""
         found = find(self.source(name, kind).conditions, "ClusterError")
         return found.reason if found and found.status == "True" else ""
+
+    def until(self, name: str, reason: str = "") -> str:
+        """Wait until an import has the reason, or any; returns its message."""
+        eventually(
+            lambda: self.summary(name).reason and (not reason or self.summary(name).reason == reason),
+            lambda: f"import {name}: {self.summary(name)}",
+        )
+        return self.summary(name).message
+
+    def until_ready(self, name: str, kind: SourceKind = SourceKind.OVA) -> None:
+        """Wait until a source can be used."""
+        eventually(lambda: self.source(name, kind).status == READY, lambda: str(self.source(name, kind)))
+
+    def until_not_ready(self, name: str, kind: SourceKind = SourceKind.OVA) -> str:
+        """Wait until a source has a verdict that it cannot be used; returns the reason."""
+        return eventually(lambda: self.reason(name, kind), lambda: str(self.source(name, kind)))
 
     def annotate(self, kind: Kind, name: str, **notes: str | None) -> None:
         marks = {f"migration.harvesterhci.io/{key}": value for key, value in notes.items()}

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object
@@ -47,8 +47,8 @@ class Ground:
     controller: Supervisor
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    name: Final = "API server"
-    release: Final = RELEASE
+    name: ClassVar[str] = "API server"
+    release: ClassVar[str] = RELEASE
 
     def tenant(self) -> Tenant:
         """A new namespace with its editor."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import pytest
 
@@ -14,7 +15,7 @@ from controller.operator.checkpods.check import Owner
 from controller.operator.observe.grant import ALLOWED
 from controller.operator.observe.secret import CONSENT
 from steps.model import names
-from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, SECRET, SOURCES, WORKFLOW, Object
+from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, SECRET, SOURCES, WORKFLOW, Kind, Object
 from steps.model.sources import SourceKind
 from steps.runtime.program import PLAN
 from tests.real.tenant.client import Tenant, eventually, refused
@@ -48,7 +49,7 @@ def a_login(user: str) -> dict[str, str]:
     return {"username": user, "password": f"{user}'s"}
 
 
-def started(ground: Ground, tenant: Tenant, name: str = "mine", **spec: object) -> Object:
+def started(ground: Ground, tenant: Tenant, name: str = "mine", **spec: Any) -> Object:
     """An import of the tenant that runs."""
     if tenant.get(OVA, "web") is None:
         tenant.ova("web", f"{ground.web.url}/{tenant.namespace}.ovf")
@@ -119,7 +120,7 @@ def test_a3_the_names_that_come_next(
         run = labels[names.LABEL_RUN].replace("-g1", "-g2")
         labels = {key: text for key, text in labels.items() if key.startswith("migration.")}
         labels[names.LABEL_RUN] = run
-        planted = [
+        planted: list[tuple[Kind, str, dict[str, Any]]] = [
             (CONFIG_MAP, names.request(run), {"data": {PLAN: "{}"}}),
             (SECRET, names.credentials(run), {"data": {"password": "eA=="}}),
             (WORKFLOW, run, {"spec": {}}),
@@ -128,7 +129,7 @@ def test_a3_the_names_that_come_next(
         for kind, name, fields in planted:
             there = tenant.an_object(kind, name, **fields)
             there["metadata"] |= {"namespace": RELEASE, "labels": labels}
-            said = refused(lambda there=there: tenant.cluster.create(there))
+            said = refused(partial(tenant.cluster.create, there))
             here = tenant.an_object(kind, name, **fields)
             here["metadata"]["labels"] = labels
             tenant.cluster.create(here)
@@ -211,7 +212,8 @@ def test_a7_owners_of_another_namespace(
 ) -> None:
     with attempt("A7", "owner references from an import to objects of vmferry and of another tenant") as row:
         tenant, uid = ground.tenant(), running["metadata"]["uid"]
-        kept, owners = ground.objects(uid), []
+        kept = ground.objects(uid)
+        owners: list[Object] = []
         for name in (*ground.of(CONFIG_MAP, uid), "vmferry-controller", "vmferry-limits"):
             found = ground.admin.get(CONFIG_MAP, name, RELEASE)
             assert found is not None
@@ -245,10 +247,11 @@ def test_a8_the_same_name_again_and_again(ground: Ground, attempt: Attempt) -> N
                 return tenant.get(IMPORT, "phoenix") is None
 
             eventually(is_gone, "the deletion")
-        for uid in uids[:-1]:
-            eventually(
-                lambda uid=uid: not ground.objects(uid), lambda uid=uid: f"left: {ground.objects(uid)}"
-            )
+
+        def left() -> list[Object]:
+            return [found for uid in uids[:-1] if (found := ground.objects(uid))]
+
+        eventually(lambda: not left(), lambda: f"left: {left()}")
         (workflow,) = ground.of(WORKFLOW, uids[-1])
         assert nothing_of_deleted_imports(ground, tenant)
         row.harmless(f"4 imports, 4 runs; only {workflow} is left")
@@ -351,10 +354,7 @@ def test_a13_credentials_of_somebody_else(
             tenant.cluster.create(bait)
             where = {"name": name, "namespace": namespace}
             tenant.ova(source, f"{ground.web.url}/thief/{number}.ovf", credentials=where)
-            eventually(
-                lambda source=source: tenant.reason(source), lambda source=source: str(tenant.source(source))
-            )
-            assert tenant.reason(source) == "SecretNotPermitted"
+            assert tenant.until_not_ready(source) == "SecretNotPermitted"
             said = tenant.source(source).message
             messages.add(said.replace(name, "NAME").replace(namespace, "SPACE").replace(source, "SOURCE"))
         assert len(messages) == 1, "the answer shows which Secrets exist"
@@ -391,7 +391,11 @@ def test_a15_expressions_in_names(ground: Ground, attempt: Attempt) -> None:
     with attempt("A15", "expressions of Argo, Kubernetes and a shell in names") as row:
         tenant = ground.tenant()
         tenant.ova("web", f"{ground.web.url}/a15.ovf")
-        texts = {"virtualMachineName": EXPRESSIONS, "folder": EXPRESSIONS, "targetVirtualMachineName": "fine"}
+        texts: dict[str, Any] = {
+            "virtualMachineName": EXPRESSIONS,
+            "folder": EXPRESSIONS,
+            "targetVirtualMachineName": "fine",
+        }
         rows = [{"sourceNetwork": EXPRESSIONS, "destinationNetwork": "elsewhere/net"}]
         made = tenant.import_("words", "web", networkMapping=rows, **texts)
         workflow = ground.started(made)
