@@ -1,8 +1,8 @@
 """The power history of a VM at an engine: when it stopped last, and who asked for that.
 
 The engine writes `stop_time` each time the VM stops running (ENG ResourceManager, internalSetVmStatus) and
-gives it for a VM that is off, too (VmMapper). So a VM that was started and is off again has another one. Locks
-of the VM, as for a snapshot, also write it: then nothing is proved, which counts as a start.
+gives it for a VM that is off, too (VmMapper). So a VM that was started and is off again has another one. A
+lock of the VM, as for a snapshot, also writes it: then nothing is proved, which counts as a start.
 
 Who asked for a shutdown is in the events, the newest of which come first (SearchObjectAutoCompleter).
 """
