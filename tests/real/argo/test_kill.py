@@ -119,7 +119,6 @@ def test_finished_imports_of_vm_import_controller_stay_unchanged(
 ) -> None:
     made = make([a_vm(tmp_path, "yesterday")])
     ground.apply(*made.source())
-    kill_controller(ground)
     statuses = {
         "done": RUNNING,
         "bad": "virtualMachineImportInvalid",
@@ -127,12 +126,13 @@ def test_finished_imports_of_vm_import_controller_stay_unchanged(
         "half": "sourceReady",
     }
     every = {}
-    for name, wanted in statuses.items():
-        document = made.manifest("yesterday", name=name)
-        ground.cluster.create({**document, "apiVersion": API_VERSION})
-        ground.cluster.patch_status(IMPORT, name, {"importStatus": wanted}, made.namespace)
-        every[name] = made.imported(name)
-    restart_and_wait(ground)
+    with no_controller(ground):
+        for name, wanted in statuses.items():
+            document = made.manifest("yesterday", name=name)
+            ground.cluster.create({**document, "apiVersion": API_VERSION})
+            ground.cluster.patch_status(IMPORT, name, {"importStatus": wanted}, made.namespace)
+            every[name] = made.imported(name)
+    wait_for_controller(ground)
     eventually(lambda: "ForeignStatus" in every["half"].events(), every["half"].describe, 60)
     for name, wanted in statuses.items():
         assert every[name].status.import_status == wanted
@@ -147,8 +147,24 @@ def reached(imported: Imported, phase: str) -> None:
     )
 
 
+@contextlib.contextmanager
+def no_controller(ground: Ground) -> Iterator[None]:
+    """No controller runs in the meantime, however long that takes."""
+    scale = ("scale", "-n", RELEASE, "deployment/vmferry-controller")
+    ground.kubectl(*scale, "--replicas=0")
+    try:
+        eventually(lambda: not ground.controller_pods(), "the controller's pod to end", 120)
+        yield
+    finally:
+        ground.kubectl(*scale, "--replicas=1")
+
+
 def restart_and_wait(ground: Ground) -> None:
     kill_controller(ground)
+    wait_for_controller(ground)
+
+
+def wait_for_controller(ground: Ground) -> None:
     ground.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=120s")
     eventually(lambda: "is at work" in ground.controller_log(), "the Lease to be acquired", 60)
 
