@@ -15,7 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final
 
 from steps.disk.faults import broken_stream_fault, describe, lost_connection_fault, status_fault
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 BLOCK: Final = 4 << 20
 """Most bytes of a range: large enough that the request is cheap, small enough for a few in memory."""
+LOOK_SECONDS: Final = 0.2
+"""How often a thread that waits for a range looks for a stop."""
 _ZEROS: Final = bytes(1 << 18)
 
 
@@ -97,6 +99,8 @@ class RangesBody:
 
     def _data(self, view: memoryview) -> int:
         block = self._pending[0]
+        while wait([block.read], LOOK_SECONDS).not_done:
+            self._stop_if_aborted()
         block.read.result()
         offset = self.position - block.start
         count = min(len(view), block.end - self.position)
@@ -192,7 +196,12 @@ class RangesBody:
 
     def close(self) -> None:
         self.abort()
-        self._readers.shutdown(cancel_futures=True)
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        # A reader may have connected after `abort` has looked for connections.
+        while running := [block.read for block in self._pending if not block.read.done()]:
+            wait(running, LOOK_SECONDS)
+            self.abort()
+        self._readers.shutdown()
         for client in self._clients:
             client.close()
 

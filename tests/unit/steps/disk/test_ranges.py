@@ -70,7 +70,9 @@ def test_a_broken_connection_costs_only_the_rest_of_a_range(tmp_path: Path) -> N
         fetch(source(server, interrupted=lambda: interrupted.append(1)), tmp_path / "out", format="raw")
     assert (tmp_path / "out").read_bytes() == DISK
     assert interrupted
-    assert any(str(asked).startswith("bytes=100000-") for asked in how.asked)
+    # Several readers ask at the same time: either cut may hit the range that is long enough for it.
+    starts = {int(str(asked).removeprefix("bytes=").partition("-")[0]) for asked in how.asked}
+    assert any(start + cut in starts for start in starts for cut in (100_000, 7))
 
 
 def test_an_attempt_resumes_where_the_last_one_stopped(tmp_path: Path) -> None:
