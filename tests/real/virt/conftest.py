@@ -24,7 +24,7 @@ collect_ignore = [] if recorded() else ["test_recorded.py"]
 
 def not_built() -> str:
     """Why KubeVirt is missing, or ""."""
-    argv = [SCRIPTS / "kubevirt" / "build", "--status"]
+    argv = [str(SCRIPTS / "kubevirt" / "build"), "--status"]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     return "" if ended.returncode == 0 else ended.stdout.strip()
 

@@ -64,8 +64,9 @@ def lost(given: object, stored: object, path: str = "") -> Iterator[str]:
                 return
             for number, (value, kept) in enumerate(zip(given, found, strict=True)):
                 yield from lost(value, kept, f"{path}[{number}]")
-        case _ if not _same(path.rpartition(".")[2], given, stored):
-            yield f"{path}: {given} became {stored}"
+        case _:
+            if not _same(path.rpartition(".")[2], given, stored):
+                yield f"{path}: {given} became {stored}"
 
 
 def _same(name: str, given: object, stored: object) -> bool:

@@ -71,7 +71,7 @@ def data_volume(lab: Lab, namespace: str, name: str, url: str, pvc: dict[str, An
 def differences(lab: Lab, namespace: str, name: str, original: Path) -> str:
     """The complaint of qemu-img if the claim has other bytes than the original; "" if they are equal."""
     disk = lab.place.disk(Api(lab.place.kubeconfig), namespace, name)
-    argv = ["qemu-img", "compare", "-f", "raw", "-F", "raw", original, disk]
+    argv = ["qemu-img", "compare", "-f", "raw", "-F", "raw", str(original), str(disk)]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     return "" if ended.returncode == 0 else ended.stdout + ended.stderr
 

@@ -23,7 +23,7 @@ def test_the_aggregated_apis_are_available(lab: Lab) -> None:
 
 
 def test_the_aggregated_api_knows_who_asks(lab: Lab) -> None:
-    """The API server passes the user on by its front-proxy certificate; KubeVirt asks for that user's rights."""
+    """The API server names the user, with its front-proxy certificate; KubeVirt checks that user's rights."""
     where = "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances/none/vnc/screenshot"
     argv = [str(KUBECTL), "--kubeconfig", str(lab.place.kubeconfig), "get", "--raw", where]
     stranger = "system:serviceaccount:default:default"
