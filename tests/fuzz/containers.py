@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from steps import convert
-from steps.disk import qemu
+from steps.disk import qemu, virtual_size
 from steps.disk.land import Source, land
 from steps.model.contract import StepError
 from steps.model.plan import DiskFormat
@@ -75,6 +75,11 @@ class Containers:
         options, source, out = case.options, folder / "in.disk", folder / "out"
         source.write_bytes(case.data)
         wanted = DiskFormat(options["wanted"])
+        seen = virtual_size.of(
+            options["source"], lambda at, count: case.data[at : at + count], len(case.data)
+        )
+        if options["valid"] and seen not in (0, qemu.info(source, options["format"]).virtual_size):
+            raise Wrong(f"before the import the disk has {seen} bytes, and then others")
         if options["by_hand"]:
             qemu.convert(source, options["format"], out, wanted, report=_silent, stop=Stop())
             convert.check(out, wanted, options["capacity"])
@@ -221,7 +226,10 @@ def _other(rng: random.Random) -> Made:
     places = [at for at in range(0, min(len(data), 1 << 20), 4) if data[at : at + 4].strip(b"\0")]
     order = "<" if form != "vpc" else ">"
     fields = [Field(at, order + rng.choice("HIQ")) for at in rng.sample(places, min(len(places), 16))]
-    form_, mutated, size, valid = form, *_mutated(rng, data, fields, changed=False, size=_SEED_SIZE)
+    changed = form == "vhdx" and rng.random() < 0.4
+    if changed:
+        _damage_tables(rng, data)
+    form_, mutated, size, valid = form, *_mutated(rng, data, fields, changed=changed, size=_SEED_SIZE)
     fix = _CHECKSUMS.get(form)
     if fix and not valid and rng.random() < 0.7:
         again = bytearray(mutated)
@@ -260,6 +268,15 @@ def _vhdx(data: bytearray) -> None:
         if at + size <= len(data):
             data[at + 4 : at + 8] = bytes(4)
             struct.pack_into("<I", data, at + 4, _crc32c(bytes(data[at : at + size])))
+
+
+def _damage_tables(rng: random.Random, data: bytearray) -> None:
+    """Change what the two region tables and the metadata table of a VHDX begin with, or their entries."""
+    metadata = data.find(b"metadata")
+    for at, head in ((192 << 10, 16), (256 << 10, 16), (metadata, 32)):
+        if rng.random() < 0.7:
+            place = rng.choice((at, at, at + head, at + head + 32 * rng.randrange(5)))
+            data[place : place + 8] = rng.randbytes(8)
 
 
 def _crc32c(data: bytes) -> int:

@@ -25,7 +25,10 @@ def manifest(rng: random.Random, entries: dict[str, bytes]) -> bytes:
         shown = rng.choice((name, name, name, rng.choice(NAMES), name + ")"))
         lines.append(f"{spelt}{rng.choice(('', ' '))}({shown}){rng.choice(('= ', ' = ', '=', ''))}{digest}")
     if rng.random() < 0.2:
-        lines = [f"{hashlib.sha256(content).hexdigest()} *{name}" for name, content in entries.items()]
+        folder = rng.choice(("", "", "build/"))
+        lines = [
+            f"{hashlib.sha256(content).hexdigest()} *{folder}{name}" for name, content in entries.items()
+        ]
     text = rng.choice(("\n", "\r\n", "\r", "\0")).join([*lines, ""])
     mark, encoding = rng.choice((("", "utf-8"), ("", "utf-8"), ("\ufeff", "utf-8"), ("\ufeff", "utf-16-le")))
     return (mark + text).encode(encoding, errors="surrogateescape" if encoding == "utf-8" else "replace")

@@ -37,6 +37,60 @@ _WORDS: Final = (
     *("windows_2022", "rhel_9x64", "x" * 5000, "\u202e", "\ud800", "profile-1", "domain-1"),
 )
 _SHAPES: Final[tuple[Any, ...]] = ([], {}, None, True, 5, 1.5, [[]], [None], {"id": "x"}, [{"id": "x"}])
+_VM: Final[Json] = {
+    "has_illegal_images": True,
+    "origin": "managed_hosted_engine",
+    "next_run_configuration_exists": True,
+    "stateless": True,
+    "vm_pool": {"id": "pool"},
+    "template": {"id": "template"},
+    "custom_cpu_model": "Haswell",
+    "custom_emulated_machine": "pc-q35",
+    "tpm_enabled": True,
+    "serial_number": {"policy": "host"},
+    "time_zone": {"name": "Nowhere"},
+    "high_availability": {"enabled": True, "priority": 5},
+    "soundcard_enabled": True,
+    "usb": {"enabled": True},
+    "placement_policy": {"affinity": "pinned"},
+    "initialization": {"host_name": "web"},
+    "payloads": {"payload": [{"type": "cdrom"}]},
+    "start_paused": True,
+    "delete_protected": True,
+    "io": {"threads": 2},
+    "numa_tune_mode": "strict",
+    "quota": {"id": "quota"},
+    "rng_device": {"source": "hwrng"},
+    "lease": {"storage_domain": {"id": "domain-1"}},
+    "host_devices": {"host_device": [{"name": "pci_0"}]},
+    "watchdogs": {"watchdog": [{"model": "i6300esb"}]},
+    "cdroms": {"cdrom": [{"file": {"id": "disc.iso"}}]},
+    "snapshots": {"snapshot": [{"snapshot_type": "preview"}]},
+}
+"""Settings that a VM may have, each with a concern of its own."""
+_ATTACHMENT: Final[Json] = {
+    "active": False,
+    "read_only": True,
+    "pass_discard": True,
+    "uses_scsi_reservation": True,
+    "interface": "tape",
+}
+_DISK: Final[Json] = {
+    "shareable": True,
+    "status": "illegal",
+    "storage_type": "lun",
+    "backup": "incremental",
+    "wipe_after_delete": True,
+    "propagate_errors": True,
+    "sgio": "unfiltered",
+}
+_NIC: Final[Json] = {"plugged": False, "interface": "rtl8139_virtio", "vnic_profile": {}}
+_PROFILE: Final[Json] = {
+    "port_mirroring": True,
+    "custom_properties": {"custom_property": [{"name": "a"}]},
+    "network_filter": {"id": "filter"},
+    "qos": {"id": "qos"},
+}
 
 
 class Engine:
@@ -47,7 +101,7 @@ class Engine:
 
     def make(self, rng: random.Random) -> Case:
         kind = rng.choice(("vm", "vm", "vm", "map"))
-        document = _document() if kind == "vm" else {"map": _map(rng)}
+        document = _document(rng) if kind == "vm" else {"map": _map(rng)}
         changes = rng.choice((0, 1, 1, 2, 4, 8))
         for _ in range(changes):
             _change(rng, document)
@@ -79,18 +133,32 @@ class Engine:
         return ""
 
 
-def _document() -> Json:
-    more = {
+def _some(rng: random.Random, settings: Json) -> Json:
+    """A few of the settings."""
+    return {name: copy.deepcopy(value) for name, value in settings.items() if rng.random() < 0.15}
+
+
+def _document(rng: random.Random) -> Json:
+    more: Json = {
         "snapshots": {"snapshot": [{"snapshot_type": "regular"}]},
         "guest_operating_system": {"distribution": "Debian GNU/Linux", "version": {"full_version": "12"}},
         "custom_properties": {"custom_property": [{"name": "a", "value": "b"}]},
-        "nics": {"nic": [nic("nic10"), nic("nic2", interface="e1000e")]},
+        "nics": {"nic": [nic("nic10") | _some(rng, _NIC), nic("nic2", interface="e1000e")]},
+        **_some(rng, _VM),
     }
+    described = vm(**more)
+    for attachment in described["disk_attachments"]["disk_attachment"]:
+        attachment.update(_some(rng, _ATTACHMENT))
+        attachment["disk"].update(_some(rng, _DISK))
+    if rng.random() < 0.2:
+        described |= {"bios": {"type": "i440fx_sea_bios", "boot_menu": {"enabled": True}}}
+    if rng.random() < 0.2:
+        described["os"] = {**described.get("os", {}), "kernel": "/boot/vmlinuz"}
     found: Json = text(
         {
-            "vm": vm(**more),
+            "vm": described,
             "cluster": {"id": CLUSTER, "name": "Default", "bios_type": "q35_ovmf"},
-            "profile": {"id": "profile-1", "name": "fast", "network": {"id": "net-1"}},
+            "profile": {"id": "profile-1", "name": "fast", "network": {"id": "net-1"}} | _some(rng, _PROFILE),
             "network": {"id": "net-1", "name": "red"},
             "domain": {"id": "domain-1", "name": "data"},
         }

@@ -137,7 +137,7 @@ class Descriptor:
 
     def run(self, case: Case, folder: Path) -> str:
         if case.options["what"] == "manifest":
-            listed = manifest.read(case.data, "machine.mf")
+            listed = manifest.read(case.data, "machine.mf").relative_to("machine.ovf")
             if any(".." in name.split("/") for name in listed.digests):
                 raise Wrong("a name leads out of the archive")
             for name, digest in listed.digests.items():

@@ -439,6 +439,7 @@ def test_without_the_patches_no_volume_of_a_token_is_named() -> None:
 def test_serve_may_only_read() -> None:
     assert may("vmferry-serve") - {REPORT} == {
         ("harvesterhci.io", "virtualmachineimages", frozenset({"get", "list", "watch"})),
+        ("cdi.kubevirt.io", "datavolumes", frozenset({"get", "list", "watch"})),
         ("argoproj.io", "workflows", frozenset({"get"})),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -99,10 +100,10 @@ def test_an_engine_that_was_away_has_its_transfers_but_no_sessions(
     lab: Lab, client: Client, mode: str, seen: type[Exception] | None
 ) -> None:
     transfer = client.transfer(lab.disk("system")["id"])
-    kept = _kept_alive(client, lab)
-    lab.go_away(mode)
-    with pytest.raises((OSError, http.client.RemoteDisconnected)):
-        _ask(kept, client)
+    with contextlib.closing(_kept_alive(client, lab)) as kept:
+        lab.go_away(mode)
+        with pytest.raises((OSError, http.client.RemoteDisconnected)):
+            _ask(kept, client)
     if seen is None:
         assert client.get("/vms").status == 503
     else:
