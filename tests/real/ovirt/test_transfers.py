@@ -118,7 +118,12 @@ def test_a_read_makes_a_ticket_busy_and_extend_does_not(lab: Lab, client: Client
 def test_a_ticket_expires_unless_the_engine_extends_it(lab: Lab, client: Client) -> None:
     lab.settings(ticket_seconds=2, ticket_refresh_seconds=-1)
     url = client.transfer(lab.disk("system")["id"])["transfer_url"]
-    until(lambda: client.read(url, 0, 511).status == 403)
+
+    def status_after_silence() -> int:
+        time.sleep(3)  # each read prolongs the ticket, so that it expires only in a pause
+        return client.read(url, 0, 511).status
+
+    until(lambda: status_after_silence() == 403)
 
     lab.settings(ticket_refresh_seconds=1)
     until(lambda: client.read(url, 0, 511).status == 206)  # extended: the ticket lives again
