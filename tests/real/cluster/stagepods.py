@@ -158,8 +158,8 @@ class StagePods:
         """The init container. No Workflow has the record of poweroff here, so it is written as it is."""
         if container["name"] != FETCH:
             return container
-        target = str(RECORD / POWER)
-        return container | {"command": ["python", "-c", WRITER], "args": [target, self.records[POWER]]}
+        arguments = [str(RECORD / POWER), self.records.get(POWER, "")]
+        return container | {"command": ["python", "-c", WRITER], "args": arguments}
 
     def _results(self, stage: str) -> list[str]:
         wanted = self._stage(stage).get("outputs", {}).get("parameters", [])
@@ -195,6 +195,7 @@ class StagePods:
             "workflow.parameters.run": self.plan.run,
             "workflow.parameters.source": argo_names.DEFAULT,
             "workflow.parameters.undo": "false",
+            "workflow.parameters.keep-off": "false",
             "inputs.parameters.halt": "Skipped",
             "inputs.parameters.disk": disk,
         }
