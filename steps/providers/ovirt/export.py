@@ -5,8 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
 from steps.providers import Access, ProgressCallback
+from steps.providers.keep_alive import lost_fault, retry_if_refused
 from steps.providers.ovirt import describe, find, power, routes, transfers
 from steps.providers.ovirt.answers import Answer
 from steps.providers.ovirt.engine import Engine
@@ -72,7 +72,7 @@ def export(
     host_id = routes.check(engine, power.read(engine, machine).text("cluster", "id"))
     with (
         transfers.acquire(engine, disk.key, what, run=access.run, host_id=host_id) as ticket,
-        _retry_if_ticket_ended(what),
+        retry_if_refused(what),
     ):
         return land(
             _source(engine, ticket, disk, identity, what),
@@ -83,17 +83,6 @@ def export(
             stop=ticket.keep_alive.stop,
             expected_bytes=disk.allocated or disk.capacity,
         )
-
-
-@contextmanager
-def _retry_if_ticket_ended(what: str) -> Iterator[None]:
-    """403 and 404 from the daemon mean that the ticket has ended, not that a person must act."""
-    try:
-        yield
-    except StepError as error:
-        if error.code in (Exit.DENIED, Exit.NOT_FOUND):
-            raise transfers.lost_fault(what, error.what) from error
-        raise
 
 
 def _current_identity(engine: Engine, machine: Machine, disk: Disk, what: str) -> str:
@@ -175,7 +164,7 @@ def _read_map(engine: Engine, url: str, what: str) -> bytes | None:
     try:
         answer = client.get({"Accept-Encoding": "identity"})
         if answer.status in (403, 404):
-            raise transfers.lost_fault(what, f"{name} answers {answer.status}")
+            raise lost_fault(what, f"{name} answers {answer.status}")
         if answer.status != 200:
             raise StepError(Exit.UNREACHABLE, what, f"{name} answers {answer.status}", "it is tried again")
         body = bytearray()
@@ -208,7 +197,7 @@ def data_map(body: bytes, capacity: int, what: str) -> tuple[tuple[int, int], ..
     try:
         data, end = _merged(json.loads(body))
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise transfers.lost_fault(what, "the map of the disk's data cannot be used") from None
+        raise lost_fault(what, "the map of the disk's data cannot be used") from None
     if end != capacity:
         raise corruption_fault(
             f"the disk has {end} bytes, not {capacity}",

@@ -13,23 +13,21 @@ it is.
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
 
-from steps.model.contract import Exit, NoAnswerError, StepError, Stopped
+from steps.model.contract import Exit, StepError, Stopped
+from steps.providers.keep_alive import KeepAlive, lost_fault
 from steps.providers.ovirt import faults, routes
 from steps.providers.ovirt.answers import Answer
 from steps.providers.ovirt.engine import Engine
 from steps.providers.ovirt.waiting import until
-from steps.runtime.stop import LinkedStop
 
 log = structlog.get_logger()
 
@@ -43,8 +41,6 @@ END_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 20.0
 """Seconds between two signs of life."""
-JOIN_SECONDS: Final = 5.0
-"""How long to wait for a running sign of life: on a dead network it would delay the end."""
 WAITS: Final = ("initializing", "resuming")
 COMPLETE: Final = ("finalizing_success", "finished_success")
 """The engine finalises a download whose bytes were all read by itself."""
@@ -67,14 +63,7 @@ class Ticket:
     url: str
     """The URL of the disk's bytes at the daemon that can be reached; it is a secret."""
     options: routes.Options
-    keep_alive: KeepAlive
-
-
-def lost_fault(what: str, why: str) -> StepError:
-    """The error of a transfer that ended too early: what landed is kept, a new one reads the rest."""
-    return NoAnswerError(
-        Exit.BROKEN_STREAM, what, why, "vmferry retries and resumes from the data that has landed"
-    )
+    keep_alive: TransferKeepAlive
 
 
 def request(engine: Engine, disk_id: str, what: str, *, run: str, host_id: str = "") -> str:
@@ -134,7 +123,7 @@ def acquire(engine: Engine, disk_id: str, what: str, *, run: str, host_id: str =
     try:
         transfer = _await_ready(engine, transfer_id, what)
         url, options = _choose_url(engine, transfer, what)
-        with KeepAlive(engine, transfer_id, url, what) as keep_alive:
+        with TransferKeepAlive(engine, transfer_id, url, what) as keep_alive:
             yield Ticket(transfer_id, url, options, keep_alive)
     except BaseException as error:
         log.info(
@@ -212,49 +201,21 @@ def _check_url(url: str, what: str) -> None:
         )
 
 
-class KeepAlive:
-    """Looks after a transfer in its own thread; its end stops the reading.
+class TransferKeepAlive(KeepAlive):
+    """Looks after a transfer.
 
     The engine extends the ticket of a transfer as long as the daemon is used. While a slow target takes no
     data nothing is read: a question about the ticket counts as use (IMG handlers/images.py, options).
     """
 
     def __init__(self, engine: Engine, transfer_id: str, url: str, what: str) -> None:
-        self.stop = LinkedStop(engine.stop)
-        """The stop flag for the reading: set when the transfer is over."""
+        super().__init__(engine.stop, what, thread="image-transfer")
         self._engine = engine
         self._transfer_id = transfer_id
         self._url = url
-        self._what = what
-        self._ended = False
-        self._wake = threading.Event()
-        self._failure: StepError | None = None
-        self._thread = threading.Thread(target=self._run, name="image-transfer", daemon=True)
-
-    def check_now(self) -> None:
-        """Check at once whether the transfer is still alive: its stream has broken."""
-        self._wake.set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._ended = True
-        self._wake.set()
-        self._thread.join(JOIN_SECONDS)
-        if error is None or self._failure is None or self._engine.stop.is_set():
-            return
-        raise self._failure from error  # the lost transfer is the cause, the broken stream only its effect
 
     def _run(self) -> None:
-        while True:
-            self._wake.wait(BEAT_SECONDS)
-            self._wake.clear()
-            if self._ended:
-                return
+        while self._wait(BEAT_SECONDS):
             with suppress(Stopped):
                 self._beat()
 
@@ -265,8 +226,7 @@ class KeepAlive:
             if phase == "transferring":
                 routes.probe(self._engine, self._url, "ovirt-imageio")
             elif phase not in (*COMPLETE, "gone"):
-                self._failure = lost_fault(self._what, f"the image transfer is {phase}")
-                self.stop.set()
+                self._set_lost(f"the image transfer is {phase}")
         except StepError as error:  # the reading notices what matters
             log.warning("a sign of life of the image transfer failed", why=str(error))
 

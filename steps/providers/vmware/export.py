@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Power
 from steps.model.plan import DiskFormat
 from steps.providers import ProgressCallback
+from steps.providers.keep_alive import retry_if_refused
 from steps.providers.vmware import collector, describe, devices, history, lease
 from steps.providers.vmware.devices import Hardware, Slot
 from steps.providers.vmware.session import Session
@@ -66,7 +66,7 @@ def export(
             ready_lease.keep_alive.report(done, total)
             report(done, total)
 
-        with _retry_if_url_expired(what):
+        with retry_if_refused(what):
             return land(
                 replace(
                     _with_url(session, _device_url(ready_lease.urls, current, what), source),
@@ -79,20 +79,6 @@ def export(
                 stop=ready_lease.keep_alive.stop,
                 expected_bytes=disk.allocated or disk.capacity,
             )
-
-
-@contextmanager
-def _retry_if_url_expired(what: str) -> Iterator[None]:
-    """401 and 404 from a device URL mean that its lease or session has ended, not that a person must act.
-
-    The API has accepted the account and granted the lease by then, and a new lease has new URLs.
-    """
-    try:
-        yield
-    except StepError as error:
-        if error.code in (Exit.DENIED, Exit.NOT_FOUND):
-            raise lease.lost_fault(what, error.what) from error
-        raise
 
 
 def _current_disk(session: Session, machine: Machine, disk: Disk, what: str) -> _CurrentDisk:

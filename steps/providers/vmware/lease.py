@@ -9,20 +9,18 @@ that is not ended keeps a task running and the VM locked (vim.HttpNfcLease).
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import structlog
 from pyVmomi import vmodl
 
-from steps.model.contract import Exit, NoAnswerError, StepError, Stopped
+from steps.model.contract import Exit, StepError, Stopped
+from steps.providers.keep_alive import KeepAlive, lost_fault
 from steps.providers.vmware import collector, faults
 from steps.providers.vmware.session import Session
-from steps.runtime.stop import LinkedStop
 
 log = structlog.get_logger()
 
@@ -38,52 +36,25 @@ that the step ends with BUSY and is retried."""
 SHORTEST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 15.0
 LOG_SECONDS: Final = 60.0
-JOIN_SECONDS: Final = 5.0
-"""How long to wait for a running keep-alive: on a dead network it would delay the abort."""
 
 TimeFunction = Callable[[], float]
 
 
-class KeepAlive:
-    """Reports the transfer's progress to the lease, in its own thread; its failure stops the transfer.
+class LeaseKeepAlive(KeepAlive):
+    """Reports the transfer's progress to the lease.
 
     A lost call is retried at the next beat, as long as the lease can still be alive.
     """
 
     def __init__(self, session: Session, lease: Any, timeout: float, what: str) -> None:
-        self.stop = LinkedStop(session.stop)
-        """The stop flag for the transfer: set when the lease is lost."""
-        self._session = session
+        super().__init__(session.stop, what, thread="lease")
         self._lease = lease
         self._timeout = timeout
-        self._what = what
         self._percent = 0
-        self._ended = False
-        self._wake = threading.Event()
-        self._failure: StepError | None = None
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def report(self, done: int, total: int) -> None:
         """Record the progress of the transfer in bytes; 100 % is reported only when it is complete."""
         self._percent = min(99, max(0, 100 * done // total)) if total > 0 else 0
-
-    def check_now(self) -> None:
-        """Check at once whether the lease is still alive: its stream has broken."""
-        self._wake.set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._ended = True
-        self._wake.set()
-        self._thread.join(JOIN_SECONDS)
-        if error is None or self._failure is None or self._session.stop.is_set():
-            return
-        raise self._failure from error  # the lost lease is the cause, the broken transfer only its effect
 
     def _run(self) -> None:
         last_success = time.monotonic()
@@ -97,35 +68,19 @@ class KeepAlive:
                     isinstance(error, vmodl.MethodFault)
                     or time.monotonic() - last_success > self._timeout - interval
                 ):
-                    return self._set_lost(error)
+                    return self._set_lost(f"the export lease was lost: {_error_text(error)}")
                 log.warning("a keep-alive of the export lease failed", why=str(error))
-            self._wake.wait(interval)
-            self._wake.clear()
-            if self._ended:
+            if not self._wait(interval):
                 return None
-
-    def _set_lost(self, error: Exception) -> None:
-        why = (
-            faults.text(error) if isinstance(error, vmodl.MethodFault) else str(error) or type(error).__name__
-        )
-        self._failure = lost_fault(self._what, f"the export lease was lost: {why}")
-        self.stop.set()
 
 
 class ReadyLease:
     """A lease that is ready."""
 
-    def __init__(self, urls: list[Any], keep_alive: KeepAlive) -> None:
+    def __init__(self, urls: list[Any], keep_alive: LeaseKeepAlive) -> None:
         self.urls = urls
         """HttpNfcLeaseDeviceUrl, one for each file."""
         self.keep_alive = keep_alive
-
-
-def lost_fault(what: str, why: str) -> StepError:
-    """The error of a transfer whose lease has ended, as after a restart of vCenter: what landed is kept."""
-    return NoAnswerError(
-        Exit.BROKEN_STREAM, what, why, "vmferry retries and resumes from the data that has landed"
-    )
 
 
 @contextmanager
@@ -142,7 +97,7 @@ def acquire(
     lease = _export_vm(session, vm, what, clock)
     try:
         info = _await_ready(session, lease, what, clock)
-        with KeepAlive(session, lease, info.leaseTimeout, what) as keep_alive:
+        with LeaseKeepAlive(session, lease, info.leaseTimeout, what) as keep_alive:
             yield ReadyLease(list(info.deviceUrl), keep_alive)
     except BaseException as error:
         _abort(lease, error)

@@ -11,7 +11,7 @@ import pytest
 from pyVmomi import vmodl
 
 from steps.model.contract import Exit, StepError, Stopped
-from steps.providers.vmware.lease import KeepAlive
+from steps.providers.vmware.lease import LeaseKeepAlive
 from steps.runtime.stop import LinkedStop, Stop
 
 gone: Any = vmodl.fault.ManagedObjectNotFound
@@ -36,9 +36,9 @@ class Lease:
             raise self._answers.pop(0)
 
 
-def keep(lease: Lease, stop: Stop, body: Callable[[KeepAlive], None]) -> None:
+def keep(lease: Lease, stop: Stop, body: Callable[[LeaseKeepAlive], None]) -> None:
     session: Any = SimpleNamespace(stop=stop)
-    with KeepAlive(session, lease, 0.2, "cannot export") as alive:
+    with LeaseKeepAlive(session, lease, 0.2, "cannot export") as alive:
         body(alive)
 
 
@@ -75,7 +75,7 @@ def until_set(stop: Stop) -> None:
 def test_the_percentage_is_reported(done: int, total: int, percent: int) -> None:
     lease = Lease()
 
-    def body(alive: KeepAlive) -> None:
+    def body(alive: LeaseKeepAlive) -> None:
         alive.report(done, total)
         lease.wait()
 
