@@ -51,6 +51,11 @@ def run_labels(plan: Plan) -> dict[str, str]:
     return {**labels(plan), LABEL_RUN: plan.run}
 
 
+def volume_labels(plan: Plan, disk: str) -> dict[str, str]:
+    """The labels that assign a volume at the target to a disk of a run."""
+    return {**run_labels(plan), LABEL_DISK: disk}
+
+
 def request(run: str) -> str:
     """ConfigMap: the request. It owns all other objects of the run, so that deleting it leaves nothing."""
     return f"{run}-request"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from steps.runtime.cluster import Cluster
     from steps.targets.cluster.completion import DiskObjects, WorkflowRef
     from steps.targets.cluster.serving import Serving
+    from steps.targets.cluster.target import ClusterTarget
 
 
 def connect(
@@ -75,7 +76,7 @@ def in_cluster(
     from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
     from steps.targets.kubevirt import KubeVirtTarget  # noqa: PLC0415
 
-    targets: dict[TargetKind, type[HarvesterTarget | KubeVirtTarget]] = {
+    targets: dict[TargetKind, type[ClusterTarget]] = {
         TargetKind.HARVESTER: HarvesterTarget,
         TargetKind.KUBEVIRT: KubeVirtTarget,
     }

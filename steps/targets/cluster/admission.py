@@ -6,18 +6,21 @@ none of them. Which objects these are is the target's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from steps.model.admission import Admission, Finding, not_checked, passed
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.kinds import MACHINE, RESOURCE_QUOTA, Kind, Object
+from steps.model.machine import Disk, DiskId
 from steps.model.mapping import Shape
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.targets.cluster import quota
 from steps.targets.cluster.mac_conflict import explain_mac_conflict
 from steps.targets.cluster.ownership import refuse_deleting, refuse_foreign
+from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.cluster.vm_objects import is_handed_over
 
 _NO_DRY_RUN: Final = "does not support dry run"
@@ -57,6 +60,16 @@ class AdmissionReport:
     def add(self, *findings: Finding) -> None:
         """Record findings that refuse nothing."""
         self._findings += findings
+
+    def storages(self, disks: Iterable[Disk], storage_for: Callable[[Cluster, str], T]) -> dict[DiskId, T]:
+        """The storage of each disk by `storage_for`, if the cluster has its class."""
+        found = {}
+        for disk in disks:
+            call = partial(storage_for, self._cluster, storage_class_name(self._plan.target, disk))
+            storage = self.record(f"storage of {disk.id}", call)
+            if storage is not None:
+                found[disk.id] = storage
+        return found
 
     def dry_run(self, check: str, manifest: Object) -> None:
         """Let the cluster check an object that does not exist yet."""

@@ -12,10 +12,10 @@ from typing import Final
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, MACHINE, Kind, Object
-from steps.model.names import LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
+from steps.targets.cluster.ownership import made_by_import
 from steps.targets.cluster.serving import POLL
 from steps.targets.cluster.vm_objects import is_handed_over
 
@@ -37,7 +37,7 @@ def discard(
         StepError: CONFLICT, before anything is deleted, if the VM already belongs to its owner; BUSY, if
             a deletion takes too long.
     """
-    for machine in _own_objects(plan, cluster, MACHINE):
+    for machine in made_by_import(cluster, plan, MACHINE):
         _refuse_handed_over(machine)
     deleted = []
     for kind in kinds:
@@ -46,12 +46,8 @@ def discard(
             cluster.delete(kind, name, namespace, uid=resource["metadata"]["uid"])
             deleted.append(f"{kind.kind} {namespace}/{name}")
         _await_deleted(partial(_deletable_objects, plan, cluster, kind), stop, clock)
-    _await_deleted(partial(_own_objects, plan, cluster, CLAIM), stop, clock)
+    _await_deleted(partial(made_by_import, cluster, plan, CLAIM), stop, clock)
     return deleted
-
-
-def _own_objects(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
-    return cluster.find(kind, plan.target.namespace, {LABEL_UID: labels(plan)[LABEL_UID]})
 
 
 def _deletable_objects(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
@@ -62,7 +58,9 @@ def _deletable_objects(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]
     """
     owner_kinds = {DATA_VOLUME.kind, IMAGE.kind}
     return [
-        resource for resource in _own_objects(plan, cluster, kind) if not owner_kinds & _owner_kinds(resource)
+        resource
+        for resource in made_by_import(cluster, plan, kind)
+        if not owner_kinds & _owner_kinds(resource)
     ]
 
 

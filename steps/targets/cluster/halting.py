@@ -15,12 +15,11 @@ import structlog
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import MACHINE, Kind, Object
-from steps.model.names import LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
-from steps.targets.cluster.ownership import annotations_of
+from steps.targets.cluster.ownership import annotations_of, made_by_import
 from steps.targets.cluster.serving import POLL
 
 log = structlog.get_logger()
@@ -46,22 +45,17 @@ def halt(
     Raises:
         StepError: BUSY, if the VM does not stop in time; the errors of the API.
     """
-    for machine in _made(plan, cluster, MACHINE):
+    for machine in made_by_import(cluster, plan, MACHINE):
         _stop(cluster, machine, stop, clock)
     remaining = []
     for kind in kinds:
-        for resource in _made(plan, cluster, kind):
+        for resource in made_by_import(cluster, plan, kind):
             metadata = resource["metadata"]
             if markers.STALE not in annotations_of(resource):
                 mark = {"metadata": {"annotations": {markers.STALE: _now()}}}
                 cluster.patch(kind, metadata["name"], mark, metadata["namespace"])
             remaining.append(f"{kind.kind} {metadata['namespace']}/{metadata['name']}")
     return remaining
-
-
-def _made(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
-    """The objects of the import's own uid: a foreign VM with the same name is not touched."""
-    return cluster.find(kind, plan.target.namespace, {LABEL_UID: labels(plan)[LABEL_UID]})
 
 
 def _stop(cluster: Cluster, machine: Object, stop: Stop, clock: Callable[[], float]) -> None:

@@ -38,6 +38,11 @@ def is_of_import(resource: Object, plan: Plan) -> bool:
     return labels_of(resource).get(LABEL_UID) == labels(plan)[LABEL_UID]
 
 
+def made_by_import(cluster: Cluster, plan: Plan, kind: Kind) -> list[Object]:
+    """The objects with the import's own uid: a foreign VM with the same name is not one of them."""
+    return cluster.find(kind, plan.target.namespace, {LABEL_UID: labels(plan)[LABEL_UID]})
+
+
 def is_of_run(resource: Object, plan: Plan) -> bool:
     """Whether this run made the object, and not an earlier run of the same import."""
     return is_of_import(resource, plan) and labels_of(resource).get(LABEL_RUN) == plan.run
@@ -57,6 +62,17 @@ def refuse_foreign(resource: Object, plan: Plan) -> None:
         f"{resource['kind']} {metadata.get('namespace')}/{metadata['name']} already exists",
         why,
         "rename or delete it, or set spec.targetVirtualMachineName, then retry",
+    )
+
+
+def foreign_volume_error(volume: Object, why: str) -> StepError:
+    """The error (CONFLICT) for a volume that is not this disk of this run."""
+    metadata = volume["metadata"]
+    return StepError(
+        Exit.CONFLICT,
+        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} already exists and is not attached",
+        why,
+        "delete or rename it if nobody needs it, then retry",
     )
 
 

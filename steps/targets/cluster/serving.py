@@ -185,33 +185,57 @@ def _tls_context(ca: Path | None) -> ssl.SSLContext:
         ) from None
 
 
-def await_served_disk(
-    serving: Serving,
-    disk: str,
-    stop: Stop,
-    *,
-    digest: bool = False,
-    check: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
-) -> ServedDisk:
-    """The description; with `digest`, once it has that. `check` is called while there is none.
+class ServeStep:
+    """The `serve` step of one disk, as `image` sees it."""
 
-    Raises:
-        StepError: UNREACHABLE, if serve does not answer for `PATIENCE`; the errors of `check`.
-    """
-    last_answer = clock()
-    while True:
-        served_disk = serving.served_disk(disk)
-        if served_disk is not None and (served_disk.sha512 or not digest):
-            return served_disk
-        if served_disk is None:
-            check()
-        last_answer = clock() if served_disk is not None else last_answer
-        if clock() - last_answer > PATIENCE:
-            raise StepError(
-                Exit.UNREACHABLE,
-                f"{disk} is not served",
-                f"its serve step did not report for {PATIENCE / 60:g} minutes",
-                "check why its pod does not run: quota, parallelism, its claim",
-            )
-        stop.sleep(POLL)
+    def __init__(
+        self,
+        serving: Serving,
+        disk: str,
+        stop: Stop,
+        *,
+        check: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`check` is called while the step does not answer; it raises if it never will."""
+        self._serving = serving
+        self._disk = disk
+        self._stop = stop
+        self._check = check
+        self._clock = clock
+
+    def served_disk(self, *, digest: bool = False) -> ServedDisk:
+        """The description; with `digest`, once it has that.
+
+        Raises:
+            StepError: UNREACHABLE, if serve does not answer for `PATIENCE`; the errors of `check`.
+        """
+        last_answer = self._clock()
+        while True:
+            served_disk = self._serving.served_disk(self._disk)
+            if served_disk is not None and (served_disk.sha512 or not digest):
+                return served_disk
+            if served_disk is None:
+                self._check()
+            last_answer = self._clock() if served_disk is not None else last_answer
+            if self._clock() - last_answer > PATIENCE:
+                raise StepError(
+                    Exit.UNREACHABLE,
+                    f"{self._disk} is not served",
+                    f"its serve step did not report for {PATIENCE / 60:g} minutes",
+                    "check why its pod does not run: quota, parallelism, its claim",
+                )
+            self._stop.sleep(POLL)
+
+    def url(self, served_disk: ServedDisk) -> str:
+        """Where the target fetches the disk."""
+        return self._serving.url(self._disk, served_disk)
+
+    def is_elsewhere(self, url: str) -> bool:
+        """Whether the disk is served at another URL than this one now."""
+        served_disk = self._serving.served_disk(self._disk)
+        return served_disk is not None and url != self.url(served_disk)
+
+    def redact(self, text: str) -> str:
+        """The text without the secret part of the URL."""
+        return self._serving.redact(text)

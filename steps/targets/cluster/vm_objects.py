@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, MACHINE, Object
 from steps.model.machine import DiskId
@@ -182,6 +183,18 @@ class VmObjects:
 
     def _patch_vm(self, name: str, change: Object) -> None:
         self._cluster.patch(MACHINE, name, change, self._namespace)
+
+
+def stopped_vm(plan: Plan, manifest: Object, owners: list[Object]) -> Object:
+    """The VM of a target as `build` creates it: it belongs to the import, and does not run."""
+    metadata = manifest["metadata"]
+    metadata["labels"] = {**metadata["labels"], **names.labels(plan)}
+    # Never none at all: Harvester writes into them when the UI deletes a VM (pkg/api/vm/store.go).
+    metadata["annotations"] = {**metadata.get("annotations", {}), markers.BUILT_BY: plan.run}
+    if owners:
+        metadata["ownerReferences"] = owners
+    manifest["spec"]["runStrategy"] = HALTED
+    return manifest
 
 
 def attached_claims(vm: Object) -> dict[str, str]:

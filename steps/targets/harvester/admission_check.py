@@ -7,7 +7,6 @@ them and store none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Final
 
 from steps.model.admission import Admission, Finding, warned
@@ -20,7 +19,6 @@ from steps.runtime.cluster import Cluster
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.ownership import owner_references
-from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.harvester import image_names, objects
 from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.storage import Backend, ImageStorage, storage_for
@@ -49,7 +47,7 @@ class AdmissionCheck:
         """
         refuse_missing_apis(self._cluster, "harvester", APIS)
         owners = owner_references(self._cluster, self._plan)
-        storages = self._storages()
+        storages = self._report.storages(self._machine.disks, storage_for)
         for disk, storage in storages.items():
             self._report.dry_run(f"image of {disk}", self._image_manifest(disk, storage, owners))
         claims = {
@@ -63,18 +61,6 @@ class AdmissionCheck:
             vm = self._check_vm(shape, claims, owners)
             self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
         return self._report.result()
-
-    def _storages(self) -> dict[DiskId, ImageStorage]:
-        """The storage of each disk, if the cluster has it."""
-        storages = {}
-        for disk in self._machine.disks:
-            class_name = storage_class_name(self._plan.target, disk)
-            storage = self._report.record(
-                f"storage of {disk.id}", partial(storage_for, self._cluster, class_name)
-            )
-            if storage is not None:
-                storages[disk.id] = storage
-        return storages
 
     def _image_manifest(self, disk: DiskId, storage: ImageStorage, owners: list[Object]) -> Object:
         return objects.image_manifest(

@@ -36,7 +36,7 @@ from steps.targets.cluster.ownership import (
     refuse_deleting,
     refuse_foreign,
 )
-from steps.targets.cluster.serving import POLL, ServedDisk, Serving, await_served_disk
+from steps.targets.cluster.serving import POLL, ServedDisk, ServeStep
 from steps.targets.harvester import image_names
 from steps.targets.harvester.claim_check import refuse_taken
 from steps.targets.harvester.image_state import image_state
@@ -74,12 +74,11 @@ class ImageCandidates:
         plan: Plan,
         disk: str,
         cluster: Cluster,
-        serving: Serving,
+        serve: ServeStep,
         stop: Stop,
         *,
         volumes: Volumes,
         backend: Callable[[], Backend],
-        check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`backend` returns how a new image is stored; it is called when one has to be created."""
@@ -88,9 +87,8 @@ class ImageCandidates:
         self._backend = backend
         self._disk = disk
         self._cluster = cluster
-        self._serving = serving
+        self._serve = serve
         self._stop = stop
-        self._check = check
         self._clock = clock
         self._namespace = plan.target.namespace
         self._display_name = image_names.display_name(plan.import_, disk)
@@ -142,7 +140,7 @@ class ImageCandidates:
         It cannot have the same display name: Harvester refuses a second one in a namespace
         (pkg/image/common/validator.go, commonCheckDisplayName).
         """
-        served_disk = self._served_disk()
+        served_disk = self._serve.served_disk(digest=True)
         log.warning(
             f"image {names_of([old])} has this disk's name, but its content cannot be verified: "
             "creating a new image"
@@ -167,7 +165,7 @@ class ImageCandidates:
         if current.failed:
             return OwnImageAction.RECREATE
         if not current.imported:  # its URL leads nowhere if the serve step has started again
-            is_served = own["spec"]["url"] == self._serving.url(self._disk, served_disk)
+            is_served = own["spec"]["url"] == self._serve.url(served_disk)
             return OwnImageAction.CONTINUE if same_file and is_served else OwnImageAction.RECREATE
         if markers.DIGEST not in annotations:
             return OwnImageAction.CONTINUE if same_file else OwnImageAction.KEEP
@@ -228,7 +226,7 @@ class ImageCandidates:
         name = own["metadata"]["name"]
         if _is_cdi(own):  # Harvester deletes the volume of that name with it
             refuse_taken(self._cluster, self._namespace, name, own)
-        why = self._serving.redact(image_state(own).failed) or "it was made from another file or URL"
+        why = self._serve.redact(image_state(own).failed) or "it was made from another file or URL"
         log.info(f"deleting image {name} of an earlier attempt and creating it again: {why}")
         self._cluster.delete(IMAGE, name, self._namespace, uid=own["metadata"]["uid"])
         self._find_image(name)
@@ -284,13 +282,8 @@ class ImageCandidates:
             refuse_deleting(image)
         self._stop.sleep(POLL)
 
-    def _served_disk(self) -> ServedDisk:
-        return await_served_disk(
-            self._serving, self._disk, self._stop, digest=True, check=self._check, clock=self._clock
-        )
-
     def _digest(self) -> str:
-        return self._served_disk().sha512
+        return self._serve.served_disk(digest=True).sha512
 
 
 def _existing(image: Object) -> OwnImage:

@@ -13,12 +13,17 @@ from __future__ import annotations
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind, Object
-from steps.model.names import LABEL_RUN, LABEL_UID
+from steps.model.names import LABEL_RUN, LABEL_UID, volume_labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.cluster.ownership import creation_time, labels_of, refuse_deleting, refuse_foreign
+from steps.targets.cluster.ownership import (
+    creation_time,
+    foreign_volume_error,
+    labels_of,
+    refuse_deleting,
+    refuse_foreign,
+)
 from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.objects import volume_labels
 from steps.targets.harvester.storage import Backend
 
 
@@ -34,7 +39,7 @@ def verified_claim(cluster: Cluster, plan: Plan, disk: str, claim: Object, image
         _refuse_outdated(claim, plan, image)
         return claim
     if not is_of_image(cluster, claim, image):
-        raise _foreign_volume_error(claim, f"it is not the volume of image {image['metadata']['name']}")
+        raise foreign_volume_error(claim, f"it is not the volume of image {image['metadata']['name']}")
     if LABEL_UID not in labels_of(claim):
         metadata = claim["metadata"]
         change: Object = {"metadata": {"labels": volume_labels(plan, disk)}}
@@ -80,7 +85,7 @@ def refuse_taken(cluster: Cluster, namespace: str, name: str, image: Object | No
             raise StepError(
                 Exit.BUSY, f"{kind.kind} {namespace}/{name} of a deleted image is still being deleted"
             )
-        raise _foreign_volume_error(volume, "Harvester would use it as the volume of the image of that name")
+        raise foreign_volume_error(volume, "Harvester would use it as the volume of the image of that name")
 
 
 def _is_orphan(cluster: Cluster, volume: Object) -> bool:
@@ -101,19 +106,9 @@ def _refuse_outdated(claim: Object, plan: Plan, image: Object) -> None:
     """Refuse a claim of an earlier run, or of an image with other bytes."""
     run = labels_of(claim).get(LABEL_RUN)
     if run not in (None, plan.run):
-        raise _foreign_volume_error(claim, f"it belongs to an earlier run, {run}")
+        raise foreign_volume_error(claim, f"it belongs to an earlier run, {run}")
     if claim["spec"].get("storageClassName") != image_state(image).storage_class:
-        raise _foreign_volume_error(claim, f"it was not made from image {image['metadata']['name']}")
-
-
-def _foreign_volume_error(volume: Object, why: str) -> StepError:
-    metadata = volume["metadata"]
-    return StepError(
-        Exit.CONFLICT,
-        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} already exists and is not attached",
-        why,
-        "delete or rename it if nobody needs it, then retry",
-    )
+        raise foreign_volume_error(claim, f"it was not made from image {image['metadata']['name']}")
 
 
 def _owns(kind: Kind, owner: Object, owned: Object) -> bool:

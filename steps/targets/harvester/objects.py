@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from steps.model.kinds import CLAIM, IMAGE, Object
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, TargetDisk
-from steps.model.names import LABEL_DISK, LABEL_IMPORTED, LABEL_RUN, label_value, labels
+from steps.model.names import LABEL_IMPORTED, label_value, volume_labels
 from steps.model.plan import Plan
-from steps.targets.cluster.halting import HALTED
-from steps.targets.cluster.markers import BUILT_BY, LANDED
+from steps.targets.cluster.markers import LANDED
+from steps.targets.cluster.vm_objects import stopped_vm
 from steps.targets.harvester.image_names import IMAGE_DISPLAY_NAME, IMAGE_ID, STORAGE_CLASS_NAME
 from steps.targets.harvester.image_state import ImageState
 from steps.targets.harvester.storage import Backend, ImageStorage
@@ -93,26 +93,13 @@ def claim_manifest(
     }
 
 
-def volume_labels(plan: Plan, disk: str) -> dict[str, str]:
-    """The labels that assign a volume to this import and this run."""
-    return {**labels(plan), LABEL_RUN: plan.run, LABEL_DISK: disk}
-
-
 def vm_manifest(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:
     """The stopped VirtualMachine over its claims (names by disk id); `start` starts it.
 
     It has no annotation `harvesterhci.io/volumeClaimTemplates`. Harvester adds the sizes in there to what the
     claims' use of a storage quota (pkg/util/resourcequota/calculator.go), so each disk would count twice.
     """
-    manifest = virtual_machine(shape, claims)
-    metadata = manifest["metadata"]
-    metadata["labels"] = {**metadata["labels"], **labels(plan)}
-    # Never none at all: Harvester writes into them when the UI deletes a VM (pkg/api/vm/store.go).
-    metadata["annotations"] = {**metadata.get("annotations", {}), BUILT_BY: plan.run}
-    if owners:
-        metadata["ownerReferences"] = owners
-    manifest["spec"]["runStrategy"] = HALTED
-    return manifest
+    return stopped_vm(plan, virtual_machine(shape, claims), owners)
 
 
 def names_of(things: Iterable[Object]) -> str:

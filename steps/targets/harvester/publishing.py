@@ -26,7 +26,7 @@ from steps.targets.cluster.completion import (
 )
 from steps.targets.cluster.ownership import owner_references, refuse_foreign
 from steps.targets.cluster.published import Integrity
-from steps.targets.cluster.serving import POLL, ServedDisk, Serving, await_served_disk
+from steps.targets.cluster.serving import POLL, ServedDisk, ServeStep, Serving
 from steps.targets.cluster.sibling import StepNode, refuse_without_serve
 from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.harvester import objects
@@ -67,22 +67,21 @@ class ImagePublication:
         self._disk = disk
         self._workflow = workflow
         self._cluster = cluster
-        self._serving = serving
         self._stop = stop
         self._clock = clock
         self._namespace = plan.target.namespace
         self._known_storage: ImageStorage | None = None
         node = StepNode(cluster, "serve", disk.id, workflow)
-        self._check = partial(refuse_without_serve, node, disk.id)
+        check = partial(refuse_without_serve, node, disk.id)
+        self._serve = ServeStep(serving, disk.id, stop, check=check, clock=clock)
         self._candidates = ImageCandidates(
             plan,
             disk.id,
             cluster,
-            serving,
+            self._serve,
             stop,
             volumes=volumes,
             backend=lambda: self._storage().backend,
-            check=self._check,
             clock=clock,
         )
 
@@ -93,31 +92,22 @@ class ImagePublication:
             return completed
         image: Object | None = None
         while image is None:
-            served_disk = self._served_disk(digest=False)
+            served_disk = self._serve.served_disk()
             choice = self._candidates.choose(served_disk)
             if not isinstance(choice, OwnImage):
                 log.info("nothing is uploaded: the image exists already", image=choice["metadata"]["name"])
-                self._served_disk()  # before the mark: the mark ends serve, whose digest may be missing yet
+                # Before the mark: the mark ends serve, whose digest may be missing yet.
+                self._serve.served_disk(digest=True)
                 return self._mark_published(choice, {})
             if not choice.exists:
                 self._create_image(choice, served_disk)
             image = self._await_imported(choice.name, served_disk, report)
-        served_disk = self._served_disk()
+        served_disk = self._serve.served_disk(digest=True)
         return self._mark_published(image, self._digest_annotations(image, served_disk))
 
     def _find_completed(self) -> Object | None:
         """The image if this step is done already: `serve` has then ended, and describes no disk."""
         return find_completed(self._cluster, IMAGES, self._plan, self._disk.id, self._workflow)
-
-    def _served_disk(self, *, digest: bool = True) -> ServedDisk:
-        return await_served_disk(
-            self._serving,
-            self._disk.id,
-            self._stop,
-            digest=digest,
-            check=self._check,
-            clock=self._clock,
-        )
 
     def _create_image(self, own_image: OwnImage, served_disk: ServedDisk) -> None:
         storage = self._storage()
@@ -128,7 +118,7 @@ class ImagePublication:
             self._disk.id,
             name=own_image.name,
             display_name=own_image.display_name,
-            url=self._serving.url(self._disk.id, served_disk),
+            url=self._serve.url(served_disk),
             landed=served_disk.landed,
             storage=storage,
             checksum=served_disk.sha512,
@@ -161,7 +151,7 @@ class ImagePublication:
             report(served_disk.size * min(current.percent, 100) // 100, served_disk.size)
             if current.imported:
                 return image
-            if self._is_elsewhere(image):
+            if self._serve.is_elsewhere(image["spec"]["url"]):
                 log.warning("the serve step has started again with a new URL", image=name)
                 return None
             if current != last_state:
@@ -170,12 +160,6 @@ class ImagePublication:
             if self._clock() - last_change > STALLED_SECONDS:
                 raise _stalled(name, current)
             self._stop.sleep(POLL)
-
-    def _is_elsewhere(self, image: Object) -> bool:
-        """Whether the disk is served at another URL than the image's."""
-        served_disk = self._serving.served_disk(self._disk.id)
-        url = image["spec"]["url"]
-        return served_disk is not None and url != self._serving.url(self._disk.id, served_disk)
 
     def _get_image(self, name: str) -> Object:
         image = self._cluster.get(IMAGE, name, self._namespace)
@@ -189,11 +173,11 @@ class ImagePublication:
             raise StepError(
                 Exit.BROKEN_STREAM,
                 f"Harvester could not import image {name}",
-                self._serving.redact(current.failed),
+                self._serve.redact(current.failed),
                 "the next attempt deletes it and creates it again",
             )
         if current.last_failure and (last_state is None or current.last_failure != last_state.last_failure):
-            log.warning(f"Harvester retries image {name}: {self._serving.redact(current.last_failure)}")
+            log.warning(f"Harvester retries image {name}: {self._serve.redact(current.last_failure)}")
 
     def _digest_annotations(self, image: Object, served_disk: ServedDisk) -> dict[str, str]:
         """The annotations that identify these bytes.

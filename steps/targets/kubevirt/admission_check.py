@@ -17,7 +17,6 @@ from steps.runtime.cluster import Cluster
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.ownership import owner_references
-from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.kubevirt import objects
 from steps.targets.kubevirt.storage import VolumeStorage, storage_for
 
@@ -43,7 +42,8 @@ class AdmissionCheck:
         """
         refuse_missing_apis(self._cluster, "kubevirt", APIS)
         owners = owner_references(self._cluster, self._plan)
-        storages = self._storages()
+        storages = self._report.storages(self._machine.disks, storage_for)
+        self._report.add(*_guessed(storages))
         claims = {disk: self._claim_manifest(disk, storage) for disk, storage in storages.items()}
         for disk, storage in storages.items():
             self._report.dry_run(f"DataVolume of {disk}", self._volume_manifest(disk, storage, owners))
@@ -55,19 +55,6 @@ class AdmissionCheck:
             vm = self._report.check_vm(shape, objects.vm_manifest(self._plan, shape, names, owners))
             self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
         return self._report.result()
-
-    def _storages(self) -> dict[DiskId, VolumeStorage]:
-        """The storage of each disk, if the cluster has it."""
-        storages = {}
-        for disk in self._machine.disks:
-            class_name = storage_class_name(self._plan.target, disk)
-            storage = self._report.record(
-                f"storage of {disk.id}", partial(storage_for, self._cluster, class_name)
-            )
-            if storage is not None:
-                storages[disk.id] = storage
-        self._report.add(*_guessed(storages))
-        return storages
 
     def _volume_manifest(self, disk: DiskId, storage: VolumeStorage, owners: list[Object]) -> Object:
         return objects.data_volume_manifest(

@@ -11,10 +11,10 @@ from typing import Final
 from steps.model.kinds import CLAIM, DATA_VOLUME, Object
 from steps.model.manifest import kubevirt_machine
 from steps.model.mapping import Shape
-from steps.model.names import LABEL_DISK, LABEL_IMPORTED, LABEL_RUN, labels
+from steps.model.names import LABEL_IMPORTED, volume_labels
 from steps.model.plan import Plan
-from steps.targets.cluster.halting import HALTED
-from steps.targets.cluster.markers import BUILT_BY, LANDED
+from steps.targets.cluster.markers import LANDED
+from steps.targets.cluster.vm_objects import stopped_vm
 from steps.targets.kubevirt.storage import VolumeStorage
 
 BIND: Final = "cdi.kubevirt.io/storage.bind.immediate.requested"
@@ -64,6 +64,11 @@ def data_volume_manifest(
     }
 
 
+def url_of(data_volume: Object) -> str:
+    """Where CDI fetches the disk."""
+    return str(data_volume["spec"]["source"]["http"]["url"])
+
+
 def checksum_of(data_volume: Object) -> str:
     """The checksum that CDI compares; empty if it compares none."""
     return str((data_volume["spec"].get("source") or {}).get("http", {}).get("checksum") or "")
@@ -88,18 +93,6 @@ def claim_manifest(plan: Plan, disk: str, *, name: str, size: int, storage: Volu
     }
 
 
-def volume_labels(plan: Plan, disk: str) -> dict[str, str]:
-    """The labels that assign a volume to this import and this run."""
-    return {**labels(plan), LABEL_RUN: plan.run, LABEL_DISK: disk}
-
-
 def vm_manifest(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:
     """The stopped VirtualMachine over its claims (names by disk id); `start` starts it."""
-    manifest = kubevirt_machine(shape, claims)
-    metadata = manifest["metadata"]
-    metadata["labels"] = {**metadata["labels"], **labels(plan)}
-    metadata["annotations"] = {**metadata.get("annotations", {}), BUILT_BY: plan.run}
-    if owners:
-        metadata["ownerReferences"] = owners
-    manifest["spec"]["runStrategy"] = HALTED
-    return manifest
+    return stopped_vm(plan, kubevirt_machine(shape, claims), owners)

@@ -25,7 +25,7 @@ from steps.targets.cluster.completion import (
 )
 from steps.targets.cluster.ownership import annotations_of, owner_references
 from steps.targets.cluster.published import Integrity
-from steps.targets.cluster.serving import POLL, ServedDisk, Serving, await_served_disk
+from steps.targets.cluster.serving import POLL, ServedDisk, ServeStep, Serving
 from steps.targets.cluster.sibling import StepNode, refuse_without_serve
 from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.cluster.vm_objects import attached_claims, is_handed_over
@@ -70,14 +70,14 @@ class VolumePublication:
         self._plan = plan
         self._disk = disk
         self._cluster = cluster
-        self._serving = serving
         self._stop = stop
         self._workflow = workflow
         self._clock = clock
         self._namespace = plan.target.namespace
         self._name = volumes.names.get(disk.id) or volume_name(volumes.vm or plan.run, disk.id)
         node = StepNode(cluster, "serve", disk.id, workflow)
-        self._check = partial(refuse_without_serve, node, disk.id)
+        check = partial(refuse_without_serve, node, disk.id)
+        self._serve = ServeStep(serving, disk.id, stop, check=check, clock=clock)
 
     def run(self, report: ProgressCallback) -> Object:
         """The DataVolume, imported and marked.
@@ -92,16 +92,11 @@ class VolumePublication:
             return completed
         imported: Object | None = None
         while imported is None:
-            served_disk = self._served_disk()
+            served_disk = self._serve.served_disk()
             if not self._is_begun(served_disk):
                 self._create(served_disk)
             imported = self._await_imported(served_disk, report)
         return self._mark_published(imported)
-
-    def _served_disk(self, *, digest: bool = False) -> ServedDisk:
-        return await_served_disk(
-            self._serving, self._disk.id, self._stop, digest=digest, check=self._check, clock=self._clock
-        )
 
     # --- which DataVolume
 
@@ -123,11 +118,10 @@ class VolumePublication:
         """Why an earlier attempt's DataVolume is of no use; empty if it is."""
         state = volume_state(existing)
         if state.failed:
-            return self._serving.redact(state.failed)
+            return self._serve.redact(state.failed)
         if annotations_of(existing).get(markers.LANDED) != served_disk.landed:
             return "it was made from another file"
-        url = existing["spec"]["source"]["http"]["url"]
-        if not state.imported and url != self._serving.url(self._disk.id, served_disk):
+        if not state.imported and objects.url_of(existing) != self._serve.url(served_disk):
             return "the serve step has started again with a new URL"
         return ""
 
@@ -174,7 +168,7 @@ class VolumePublication:
         storage = storage_for(self._cluster, class_name)
         refuse_filesystem(storage, self._disk.id, served_disk.taken_for)
         if self._checks_digests(storage, served_disk):
-            served_disk = self._served_disk(digest=True)
+            served_disk = self._serve.served_disk(digest=True)
         manifest = self._manifest(storage, served_disk)
         try:
             self._cluster.create(manifest)
@@ -187,7 +181,7 @@ class VolumePublication:
             self._plan,
             self._disk.id,
             name=self._name,
-            url=self._serving.url(self._disk.id, served_disk),
+            url=self._serve.url(served_disk),
             landed=served_disk.landed,
             capacity=max(self._disk.capacity, served_disk.virtual_size),
             storage=storage,
@@ -218,7 +212,7 @@ class VolumePublication:
             report(int(served_disk.size * state.percent / 100), served_disk.size)
             if state.imported:
                 return data_volume
-            if self._is_elsewhere(data_volume):
+            if self._serve.is_elsewhere(objects.url_of(data_volume)):
                 log.warning("the serve step has started again with a new URL", data_volume=self._name)
                 return None
             if state != last_state:
@@ -227,18 +221,13 @@ class VolumePublication:
             self._refuse_waiting(state, self._clock() - last_change)
             self._stop.sleep(POLL)
 
-    def _is_elsewhere(self, data_volume: Object) -> bool:
-        served_disk = self._serving.served_disk(self._disk.id)
-        url = data_volume["spec"]["source"]["http"]["url"]
-        return served_disk is not None and url != self._serving.url(self._disk.id, served_disk)
-
     def _log_problems(self, state: VolumeState, last_state: VolumeState | None) -> None:
         """Log what went wrong; raise if CDI gave up, or always will."""
         if state.failed:
             raise StepError(
                 Exit.BROKEN_STREAM,
                 f"CDI could not import DataVolume {self._name}",
-                self._serving.redact(state.failed),
+                self._serve.redact(state.failed),
                 "the next attempt deletes it and creates it again",
             )
         if state.blocked == INVALID_CLAIM:
@@ -249,7 +238,7 @@ class VolumePublication:
                 "set spec.storageClass to a class whose StorageProfile has claimPropertySets",
             )
         if state.last_failure and (last_state is None or state.last_failure != last_state.last_failure):
-            log.warning(f"CDI retries DataVolume {self._name}: {self._serving.redact(state.last_failure)}")
+            log.warning(f"CDI retries DataVolume {self._name}: {self._serve.redact(state.last_failure)}")
 
     def _refuse_waiting(self, state: VolumeState, seconds: float) -> None:
         """Raise StepError when nothing has changed for too long."""
@@ -273,7 +262,7 @@ class VolumePublication:
 
     def _mark_published(self, data_volume: Object) -> Object:
         """Mark the DataVolume as that of the disk, for `serve` and `build`."""
-        digest = self._served_disk(digest=True).sha512  # before the mark: the mark ends serve
+        digest = self._serve.served_disk(digest=True).sha512  # before the mark: the mark ends serve
         checked = objects.checksum_of(data_volume) == f"{objects.CHECKSUM}:{digest}"
         integrity = Integrity.SHA512 if checked else self._transport(data_volume)
         annotations = {
@@ -285,8 +274,7 @@ class VolumePublication:
         return self._cluster.patch(DATA_VOLUME, self._name, change, self._namespace) or self._require()
 
     def _transport(self, data_volume: Object) -> Integrity:
-        url = str(data_volume["spec"]["source"]["http"]["url"])
-        return Integrity.TLS if url.startswith("https:") else Integrity.TRANSFER_ONLY
+        return Integrity.TLS if objects.url_of(data_volume).startswith("https:") else Integrity.TRANSFER_ONLY
 
     def _get(self) -> Object | None:
         return self._cluster.get(DATA_VOLUME, self._name, self._namespace)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, Object
-from steps.model.names import LABEL_UID
+from steps.model.names import LABEL_UID, volume_labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster.ownership import (
     creation_time,
+    foreign_volume_error,
     is_of_run,
     labels_of,
     owned_by,
     refuse_deleting,
     refuse_foreign,
 )
-from steps.targets.kubevirt.objects import volume_labels
 
 
 def verified_claim(cluster: Cluster, plan: Plan, disk: str, claim: Object, data_volume: Object) -> Object:
@@ -69,16 +69,6 @@ def refuse_other_run(data_volume: Object, plan: Plan) -> None:
     refuse_foreign(data_volume, plan)
     if not is_of_run(data_volume, plan):
         raise foreign_volume_error(data_volume, "it belongs to an earlier run of this import")
-
-
-def foreign_volume_error(volume: Object, why: str) -> StepError:
-    metadata = volume["metadata"]
-    return StepError(
-        Exit.CONFLICT,
-        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} already exists and is not attached",
-        why,
-        "delete or rename it if nobody needs it, then retry",
-    )
 
 
 def _name(resource: Object) -> str:
