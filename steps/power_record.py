@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from steps.model.contract import Exit, StepError
 from steps.model.document import first_error
 from steps.model.kinds import WORKFLOW
-from steps.model.power import POWER, PowerRecord
+from steps.model.power import POWER, PowerRecord, no_record
 from steps.model.workflow_nodes import nodes_of
 from steps.runtime.program import Arguments, Context, log, run
 
@@ -57,12 +57,7 @@ def read_record(status: Mapping[str, Any]) -> PowerRecord:
     """
     text = next(_texts(nodes_of(dict(status))), "")
     if not text:
-        raise StepError(
-            Exit.STALE,
-            "it cannot be proved that the VM was not started since its disks were copied",
-            "the Workflow has no record of the shutdown",
-            "annotate the import with migration.harvesterhci.io/retry=true to start a new run from preflight",
-        )
+        raise no_record("the Workflow has no record of the shutdown")
     try:
         return PowerRecord.model_validate_json(text)
     except ValidationError as error:

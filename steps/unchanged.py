@@ -10,14 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steps.model.contract import Exit, StepError
-from steps.model.power import POWER, PowerRecord
+from steps.model.power import POWER, STALE_REMEDY, PowerRecord, no_record
 from steps.providers.outage import with_source
 from steps.runtime.program import Arguments, Context, log, run
-
-REMEDY = (
-    "nothing that was copied is used; to copy it again, start a new run from preflight: annotate the import "
-    "with migration.harvesterhci.io/retry=true, or run `vmferry retry`"
-)
 
 MAX_REASON = 300
 """Most characters of a reason: it names accounts and events of the source."""
@@ -44,7 +39,7 @@ def body(context: Context) -> None:
             raise
         reason = f"it was deleted at its source ({error})"
     if reason:
-        raise StepError(Exit.STALE, what, reason[:MAX_REASON], REMEDY)
+        raise StepError(Exit.STALE, what, reason[:MAX_REASON], STALE_REMEDY)
     log.info("the VM was not started since its disks were copied", vm=machine.name, since=record.mark.time)
 
 
@@ -55,12 +50,7 @@ def read_record(path: Path) -> PowerRecord:
         StepError: STALE, if there is none: an earlier version of vmferry began the run and recorded nothing.
     """
     if not path.exists():
-        raise StepError(
-            Exit.STALE,
-            "it cannot be proved that the VM was not started since its disks were copied",
-            f"{POWER} is missing: an earlier version of vmferry began this run",
-            REMEDY,
-        )
+        raise no_record(f"{POWER} is missing: an earlier version of vmferry began this run")
     return PowerRecord.load(path)
 
 

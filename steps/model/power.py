@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from steps.model.contract import Exit, StepError
 from steps.model.document import Document
 
 POWER: Final = "power.json"
 """File name of the document `PowerRecord`."""
+STALE_REMEDY: Final = (
+    "nothing that was copied is used; to copy it again, start a new run from preflight: annotate the import "
+    "with migration.harvesterhci.io/retry=true, or run `vmferry retry`"
+)
+"""What a person does about stale copies."""
 
 
 class PowerMark(Document):
@@ -38,3 +44,9 @@ class PowerRecord(Document):
     version: Literal["1"] = "1"
     mark: PowerMark
     """Taken when the VM was off, before the first export."""
+
+
+def no_record(why: str) -> StepError:
+    """The error (STALE) if a run has no record of its shutdown: nothing is proved."""
+    what = "it cannot be proved that the VM was not started since its disks were copied"
+    return StepError(Exit.STALE, what, why, STALE_REMEDY)

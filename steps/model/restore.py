@@ -11,7 +11,7 @@ from steps.model.plan import OnFailure, Plan
 RESTORED: Final = "restored.json"
 """File name of the document `Restored`."""
 SUCCEEDED: Final = "Succeeded"
-"""How an import ended, as the exit handler is told ({{workflow.status}} of Argo)."""
+"""How an import ended, as Argo passes it to the exit handler ({{workflow.status}})."""
 
 
 class RestoreState(enum.StrEnum):
