@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from controller.cli.app import Output, OutputFormat, command, dump, err
 from controller.client import ask, changes
-from steps.model.contract import Exit
+from steps.model.contract import Exit, StepError
 from steps.model.plan import Gate
 from steps.runtime.stop import Stop
 
@@ -56,6 +57,16 @@ def resume(name: Name, namespace: Namespace = "", output: Output = OutputFormat.
 def cancel(name: Name, namespace: Namespace = "", output: Output = OutputFormat.TABLE) -> int:
     """Cancel an import in a cluster. It releases what it holds at the source and keeps completed work."""
     return request(name, namespace, changes.cancel, output)
+
+
+def refuse_a_name(folder: Path, verb: str) -> None:
+    """Raise StepError (NOT_FOUND) for a word that names no folder; it may name an import in a cluster."""
+    if not folder.exists() and len(folder.parts) == 1:
+        raise StepError(
+            Exit.NOT_FOUND,
+            f"folder {folder} does not exist",
+            remedy=f"for an import in a cluster, run: vmferry {verb} {folder.name} -n NAMESPACE",
+        )
 
 
 def request(name: str, namespace: str, make: changes.MakeRequest, output: OutputFormat) -> int:

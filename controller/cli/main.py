@@ -173,7 +173,7 @@ def retry(
                 "change the Secret, then run the command without -f",
             )
         return cluster.request(str(folder), namespace, changes.retry, output)
-    _refuse_a_name(folder)
+    cluster.refuse_a_name(folder, "retry")
     given = _jobs(filename, Settings()) if filename else []
     new_credentials = {_import_key(job.plan): job.credentials for job in given}
     rundirs = imports.find(folder)
@@ -185,16 +185,6 @@ def retry(
         for run in reopened:
             imports.set_source_wait(run.rundir, source_wait)
     return _carry_out(reopened, retry_delay, output)
-
-
-def _refuse_a_name(folder: Path) -> None:
-    """Raise StepError (NOT_FOUND) for a word that names no folder; it may name an import in a cluster."""
-    if not folder.exists() and len(folder.parts) == 1:
-        raise StepError(
-            Exit.NOT_FOUND,
-            f"folder {folder} does not exist",
-            remedy=f"for an import in a cluster, run: vmferry retry {folder.name} -n NAMESPACE",
-        )
 
 
 def _refuse_unmatched(rundirs: Sequence[RunDir], given: Collection[tuple[str, str]]) -> None:

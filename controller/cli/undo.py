@@ -69,6 +69,7 @@ def register(jobs: Callable[[list[str] | None], list[Job]]) -> None:
                 )
             _confirm(f"import {namespace}/{folder}", yes=yes)
             return cluster.request(str(folder), namespace, changes.undo, output)
+        cluster.refuse_a_name(folder, "undo")
         rundirs = imports.find(folder)
         credentials = _credentials(jobs(filename) if filename else [])
         _confirm(", ".join(str(rundir.root) for rundir in rundirs), yes=yes)

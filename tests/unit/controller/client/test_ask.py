@@ -157,9 +157,10 @@ def test_a_retry_stops_a_workflow_that_does_not_move(
     assert world.workflow()["spec"]["shutdown"] == "Stop"
 
 
-def test_a_missing_folder_suggests_the_option_for_a_cluster(vmferry: Vmferry) -> None:
-    ended = vmferry(failing(), "retry", "web")
-    refused(ended, Exit.NOT_FOUND, "folder web does not exist", "vmferry retry web -n NAMESPACE")
+@pytest.mark.parametrize("verb", ["retry", "undo"])
+def test_a_missing_folder_suggests_the_option_for_a_cluster(vmferry: Vmferry, verb: str) -> None:
+    ended = vmferry(failing(), verb, "web")
+    refused(ended, Exit.NOT_FOUND, "folder web does not exist", f"vmferry {verb} web -n NAMESPACE")
 
 
 def test_manifests_are_refused_for_a_cluster(vmferry: Vmferry) -> None:
