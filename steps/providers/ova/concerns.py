@@ -162,10 +162,10 @@ def _differences(name: str, file: File, declared: File) -> Iterator[Concern]:
         )
     if file.compression == "gzip":
         if not declared.compression:
-            message = f"{file.name} is compressed by gzip, and the descriptor does not say so"
+            message = f"{file.name} is compressed by gzip, which the descriptor does not name"
             yield warn("compression-differs", message, "it is unpacked")
     elif declared.compression == "gzip" and not file.compression:
-        message = f"{file.name} is not compressed, but the descriptor says so"
+        message = f"{file.name} is not compressed, but the descriptor names gzip"
         yield warn("compression-differs", message, "it is read as it is")
 
 

@@ -180,7 +180,7 @@ def _newest_events(session: Session, vm: Any, now: datetime) -> Iterator[tuple[A
 
 
 def _is_there(session: Session, vm: Any, mark: PowerMark) -> bool:
-    """Whether the mark's event still exists. Keys begin anew after a restore: the time counts too.
+    """Whether the mark's event still exists. A restored vCenter reuses keys: the time counts too.
 
     To the second: vCenter may store a time with fewer digits than it has shown.
     """

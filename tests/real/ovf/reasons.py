@@ -14,7 +14,7 @@ REFUSED: Final = {
 """By the verdict: why a descriptor in a folder Pos is refused."""
 
 _PLACE = "the section is of no use for a VM at the target, so its place does not matter"
-_PROPERTY = "OVF properties are not carried over; a warning says so where the guest expects them"
+_PROPERTY = "OVF properties are not carried over; a concern reports it where the guest expects them"
 _RANGE = "ranges of a size are not used; the item without a bound is the size"
 _SIZE = "the size in the reference is only compared with the file; one that is no number counts as unknown"
 _FILE = "the fault is in the disk file, and the generated one is sound"
@@ -29,7 +29,7 @@ TAKEN: Final = {
     "prop_dup_keys": _PROPERTY,
     "prop_invalid_type": _PROPERTY,
     "prop_no_key": _PROPERTY,
-    "valid_certificate": "certificates are not checked; an import says so",
+    "valid_certificate": "certificates are not checked, which the plan reports",
     "dup_filerefs": "two disks may be made from one file: each becomes a copy",
     "invalid_createType_disk": "the URI means any VMDK; which one shows its header",
     "invalid_delta_reference_disk": _FILE,
