@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
-LAB: Final = ("argo", "cluster", "harvester", "standins", "lab", "tenant")
+LAB: Final = ("argo", "cluster", "harvester", "standins", "lab", "tenant", "virt")
 """Folders of tests that wait for pods or a controller: `eventually` finds a hang long before this limit."""
 LAB_SECONDS: Final = 3600
 FUZZ_SECONDS: Final = float(os.environ.get("VMFERRY_FUZZ_SECONDS", "0"))

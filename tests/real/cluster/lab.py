@@ -51,9 +51,12 @@ class Lab:
     argo_folder: str
 
     @classmethod
-    def start(cls) -> Self:
-        """The lab that LAB_NAME names, or the default one; it is started if it is not running."""
-        command([str(SCRIPTS / "up")], seconds=UP_SECONDS)
+    def start(cls, *options: str, seconds: float = UP_SECONDS) -> Self:
+        """The lab that LAB_NAME names, or the default one; it is started if it is not running.
+
+        `options` are those of tests/real/lab/up.
+        """
+        command([str(SCRIPTS / "up"), *options], seconds=seconds)
         wanted = (
             f'source {SCRIPTS}/settings.sh; printf "%s\\n" "$HOST_IP" "$NODE_IP" "$RELEASE_NAMESPACE" "$ARGO"'
         )

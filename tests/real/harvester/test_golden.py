@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from ruamel.yaml import YAML
 
 from steps.model.kinds import MACHINE
+from steps.model.plan import TargetKind
+from tests.real.golden import golden
 from tests.real.harvester.install import CommandError, Real, namespace, network
 
 pytestmark = pytest.mark.smoke
-TESTS: Final = Path(__file__).parents[2]
-GOLDEN: Final = TESTS / "unit" / "golden"
 Object = dict[str, Any]
-
-
-def machines() -> dict[str, Object]:
-    """Every VirtualMachine of the golden files, by the file's name."""
-    files = sorted(
-        [
-            *(path for path in GOLDEN.glob("*/*.yaml") if path.stem != "kubevirt"),
-            *(TESTS / "unit" / "steps" / "targets" / "harvester" / "golden").glob("*.yaml"),
-        ]
-    )
-    return {
-        f"{path.parent.name}-{path.stem}": document
-        for path in files
-        for document in YAML(typ="safe").load_all(path)
-        if document.get("kind") == MACHINE.kind
-    }
-
-
-MACHINES: Final = machines()
+MACHINES: Final = golden(MACHINE, TargetKind.HARVESTER)
 
 
 def networks_of(manifest: Object) -> set[tuple[str, str]]:

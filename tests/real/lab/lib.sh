@@ -47,6 +47,29 @@ make_file() {
   printf %s "$hash" >"$stamp"
 }
 
+missing() { # missing FILE: the Debian packages of this list that are not installed
+  local name
+  while read -r name; do
+    dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null | grep -q 'install ok installed' || echo "$name"
+  done < <(grep -v '^#' "$1")
+}
+
+install_packages() { # keeps Debian packages from starting services
+  local guard=/usr/sbin/policy-rc.d made='' status=0
+  [[ -e $guard ]] || { printf '#!/bin/sh\nexit 101\n' >"$guard" && chmod +x "$guard" && made=yes; }
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } || status=$?
+  [[ -z $made ]] || rm -f "$guard"
+  return $status
+}
+
+packages() { # packages FILE: installs what is missing of this list
+  local names
+  mapfile -t names < <(missing "$1")
+  ((${#names[@]} > 0)) || return 0
+  [[ $(id -u) == 0 ]] || die "Debian packages are missing; as root, run: apt-get install -y ${names[*]}"
+  step "installing ${names[*]}" install_packages "${names[@]}"
+}
+
 hash_of() { # hash_of FILE...: of names and contents
   (cd "$LAB" && sha256sum "$@") | sha256sum | cut -d' ' -f1
 }

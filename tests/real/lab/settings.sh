@@ -16,9 +16,13 @@ KUBERNETES=1.34.4
 RELEASE_NAMESPACE=${LAB_RELEASE_NAMESPACE:-vmferry}
 ARGO=${LAB_ARGO:-${XDG_CACHE_HOME:-$HOME/.cache}/vmferry/argo}
 ARGO_PORT=2746
+# Programs of the real KubeVirt, which kubevirt/build makes, and of the real CDI, which you provide.
+KUBEVIRT_VERSION=1.8.4
+KUBEVIRT=${LAB_KUBEVIRT:-${XDG_CACHE_HOME:-$HOME/.cache}/vmferry/kubevirt}
+CDI=${LAB_CDI:-${XDG_CACHE_HOME:-$HOME/.cache}/vmferry/cdi}
 
 BIN=$CACHE/bin
-ARCHIVES=$CACHE/images                    # image archives; `up` loads them all
+ARCHIVES=${LAB_ARCHIVES:-$CACHE/images}   # image archives; `up` loads them all
 BACKING=$CACHE/backing                    # raw files that classes of driver.longhorn.io name as backingImage
 [[ $NAME == lab ]] && SUFFIX='' || SUFFIX=-$NAME
 STATE=$CACHE/state$SUFFIX                 # of the running cluster: /run/lab inside; its lib and log are /var/lib, /var/log

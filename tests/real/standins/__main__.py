@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from steps.model.kinds import CRD, MACHINE
 from tests.real.harvester.install import Real
 from tests.real.harvester.programs import NotBuiltError, Programs
 from tests.real.standins import (
@@ -120,8 +121,18 @@ def alone(lab: Lab) -> IO[str]:
     return lock
 
 
+def check_played(api: Api) -> None:
+    """Raises NoLabError if the real KubeVirt runs there: both would start the same VMs."""
+    kinds = api.get(CRD, "", MACHINE.resource) or {"metadata": {}}
+    if (kinds["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "virt-operator":
+        raise NoLabError(
+            "the real KubeVirt runs in this lab; run tests/real/lab/down, then tests/real/lab/up without it"
+        )
+
+
 def work(given: argparse.Namespace, lab: Lab) -> None:
     api = Api(lab.kubeconfig)
+    check_played(api)
     webhook.remove(api)
     crds.install(api, default=given.default_class)
     ended = threading.Event()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from steps.model.kinds import CLAIM, MACHINE, Kind, Object
-from tests.real.standins import instances
+from tests.real.standins import instances, seen
 from tests.real.standins.api import INSTANCE
 from tests.real.standins.controller import (
     Cluster,
@@ -44,6 +44,7 @@ class Machines(Controller):
         self._stopping: set[str] = set()
 
     def one(self, machine: Object) -> float | None:
+        seen.keep(machine)
         instance = self.cluster[INSTANCE].get(*key(machine))
         self._observe(machine, instance)
         wait = None

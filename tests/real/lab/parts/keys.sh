@@ -11,6 +11,7 @@ make_keys() { # make_keys FOLDER
       "subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,$(
       )DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:127.0.0.1,IP:$NODE_IP,IP:$API_IP"
     certificate kubelet-client /O=system:masters/CN=kube-apiserver extendedKeyUsage=clientAuth
+    certificate front-proxy /CN=front-proxy extendedKeyUsage=clientAuth
     key accounts && openssl pkey -in accounts.key -pubout -out accounts.pub
     tokens >tokens.csv
     kubeconfig admin https://127.0.0.1:6443 admin >admin.kubeconfig

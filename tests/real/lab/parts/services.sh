@@ -17,6 +17,11 @@ command_of() { # command_of NAME: sets `argv`
       --service-account-key-file=/run/lab/keys/accounts.pub --service-account-signing-key-file=/run/lab/keys/accounts.key
       --kubelet-client-certificate=/run/lab/keys/kubelet-client.crt --kubelet-client-key=/run/lab/keys/kubelet-client.key
       --kubelet-preferred-address-types=InternalIP
+      # For aggregated APIs, such as the one of KubeVirt: the API server calls them with this certificate.
+      --requestheader-client-ca-file=/run/lab/keys/ca.crt --requestheader-allowed-names=front-proxy
+      --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group
+      --requestheader-extra-headers-prefix=X-Remote-Extra-
+      --proxy-client-cert-file=/run/lab/keys/front-proxy.crt --proxy-client-key-file=/run/lab/keys/front-proxy.key
       --enable-priority-and-fairness=false --profiling=false)
     ;;
   kube-controller-manager)

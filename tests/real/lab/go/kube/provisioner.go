@@ -123,7 +123,14 @@ func (p *provision) provideAll(ctx context.Context) error {
 
 func wanted(claim *core.PersistentVolumeClaim) bool {
 	return claim.Status.Phase == core.ClaimPending && claim.Spec.VolumeName == "" && claim.DeletionTimestamp == nil &&
-		claim.Spec.StorageClassName != nil && slices.Contains(drivers, claim.Annotations[chosenBy])
+		claim.Spec.StorageClassName != nil && slices.Contains(drivers, claim.Annotations[chosenBy]) && !populated(claim)
+}
+
+// populated says whether a volume populator, such as CDI's, fills the claim: it fills a claim of its own and moves that
+// volume here. So an empty volume must not be bound to it. Kubernetes' external-provisioner skips such a claim, too.
+func populated(claim *core.PersistentVolumeClaim) bool {
+	source := claim.Spec.DataSourceRef
+	return source != nil && source.APIGroup != nil && *source.APIGroup != ""
 }
 
 func (p *provision) provide(ctx context.Context, claim *core.PersistentVolumeClaim, class *storage.StorageClass) error {

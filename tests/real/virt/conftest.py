@@ -1,0 +1,67 @@
+"""The lab with the real KubeVirt; without KubeVirt's programs the tests are skipped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.cluster.lab import SCRIPTS, Lab
+from tests.real.standins.process import reserved
+from tests.real.virt.judge import recorded
+
+HERE = Path(__file__).parent
+UP_SECONDS = 2400.0
+"""The first time KubeVirt's images are made and loaded."""
+PURE = "test_judge.py"
+# Only `make e2e` records VMs, so without a recording there is nothing to judge.
+collect_ignore = [] if recorded() else ["test_recorded.py"]
+
+
+def not_built() -> str:
+    """Why KubeVirt is missing, or ""."""
+    argv = [str(SCRIPTS / "kubevirt" / "build"), "--status"]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return "" if ended.returncode == 0 else ended.stdout.strip()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These need the lab and large programs. They are part of `make e2e`, not of `make test`."""
+    mine = [item for item in items if item.path.is_relative_to(HERE) and item.path.name != PURE]
+    missing = not_built() if mine else ""
+    for item in mine:
+        item.add_marker(pytest.mark.lab)
+        if not os.environ.get("VMFERRY_E2E"):
+            item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
+        elif missing:
+            item.add_marker(pytest.mark.skip(reason=f"NOT RUN: no KubeVirt; {missing}"))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    found = Lab.start("--kubevirt", seconds=UP_SECONDS)
+    with reserved(found.place):
+        yield found
+
+
+@pytest.fixture(scope="session")
+def cdi(lab: Lab) -> None:
+    """The real CDI; the test is skipped if it was not given to the lab."""
+    status = subprocess.run(
+        [SCRIPTS / "cdi" / "install", "--status"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if status.startswith("none"):
+        pytest.skip(f"NOT RUN: no CDI; {status}")
+
+
+@pytest.fixture
+def namespace(lab: Lab) -> Iterator[str]:
+    """A namespace of one test, with all that is in it."""
+    name = lab.make_namespace(f"virt-{secrets.token_hex(3)}")
+    yield name
+    lab.kubectl("--namespace", name, "delete", "vm", "--all", "--timeout=300s", seconds=330)
+    lab.kubectl("delete", "namespace", name, "--timeout=300s", seconds=330)
