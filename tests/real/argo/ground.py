@@ -163,11 +163,16 @@ def prepared(*options: str) -> Iterator[Ground]:
     where = up()
     subprocess.run([ROOT / "tests" / "real" / "cluster" / "images"], check=True)
     with reserved(where), running(where, "--backoff", "1", "--grace", "2", *options):
-        ground = attached(where)
-        ground.values = {"never": "installed"}
-        ground.install()
-        restart(ground)
-        yield ground
+        yield installed(where)
+
+
+def installed(where: Lab) -> Ground:
+    """Install the chart with the images just built, into a lab that has them."""
+    ground = attached(where)
+    ground.values = {"never": "installed"}
+    ground.install()
+    restart(ground)
+    return ground
 
 
 def attached(where: Lab) -> Ground:

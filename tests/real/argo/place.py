@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -37,6 +37,7 @@ RUNNING: Final = "virtualMachineRunning"
 FAILED: Final = "VMMigrationFailed"
 INVALID: Final = "virtualMachineImportInvalid"
 ENDED: Final = (RUNNING, FAILED, INVALID)
+NETWORKS: Final = ("vlan1", "vlan2")
 T = TypeVar("T")
 
 
@@ -71,9 +72,9 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(ground: Ground, name: str) -> Iterator[Place]:
+def place(ground: Ground, name: str, *, networks: Sequence[str] = NETWORKS) -> Iterator[Place]:
     """A namespace that is removed afterwards; the test fails if anything of a run is left."""
-    namespace(ground, name)
+    namespace(ground, name, networks)
     made = Place(ground, name)
     try:
         yield made
@@ -264,11 +265,11 @@ def images_of(where: Place) -> list[Object]:
     return where.all(IMAGE)
 
 
-def namespace(ground: Ground, name: str) -> None:
+def namespace(ground: Ground, name: str, networks: Sequence[str] = NETWORKS) -> None:
     """Make a new namespace with the networks that manifests name."""
     remove(ground, name)
     ground.kubectl("create", "namespace", name)
-    for network in ("vlan1", "vlan2"):
+    for network in networks:
         ground.apply(
             {
                 "apiVersion": "k8s.cni.cncf.io/v1",

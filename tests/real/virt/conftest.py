@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.cluster.lab import SCRIPTS, Lab
-from tests.real.standins.process import reserved
+from tests.real.argo.ground import Ground, has_argo, installed
+from tests.real.cluster.lab import ROOT, SCRIPTS, Lab
+from tests.real.openstack.cloud import Cloud, Project
+from tests.real.openstack.stack import operate
+from tests.real.openstack.stack.layout import CACHE, Settings
+from tests.real.standins.process import eventually, reserved
 from tests.real.virt.judge import recorded
 
 HERE = Path(__file__).parent
 UP_SECONDS = 2400.0
 """The first time KubeVirt's images are made and loaded."""
-PURE = "test_judge.py"
+PURE = ("test_judge.py", "test_cases.py")
+OPENSTACK_PORT = 17600
 # Only `make e2e` records VMs, so without a recording there is nothing to judge.
 collect_ignore = [] if recorded() else ["test_recorded.py"]
 
@@ -31,7 +36,7 @@ def not_built() -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These need the lab and large programs. They are part of `make e2e`, not of `make test`."""
-    mine = [item for item in items if item.path.is_relative_to(HERE) and item.path.name != PURE]
+    mine = [item for item in items if item.path.is_relative_to(HERE) and item.path.name not in PURE]
     missing = not_built() if mine else ""
     for item in mine:
         item.add_marker(pytest.mark.lab)
@@ -56,6 +61,65 @@ def cdi(lab: Lab) -> None:
     ).stdout.strip()
     if status.startswith("none"):
         pytest.skip(f"NOT RUN: no CDI; {status}")
+
+
+@pytest.fixture(scope="session")
+def csi_class(lab: Lab, cdi: None) -> Iterator[str]:
+    """A class of Block volumes as Longhorn's: CDI knows its modes, and fills its claims by a populator.
+
+    For the latter there must be a CSIDriver of the same name.
+    """
+    name = f"csi-{secrets.token_hex(3)}"
+    lab.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSIDriver",
+            "metadata": {"name": "driver.longhorn.io"},
+            "spec": {"attachRequired": False},
+        },
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": name},
+            "provisioner": "driver.longhorn.io",
+        },
+    )
+    await_profile(lab, name)
+    yield name
+    lab.kubectl("delete", "storageclass", name)
+    lab.kubectl("delete", "csidriver", "driver.longhorn.io")
+
+
+def await_profile(lab: Lab, storage_class: str) -> None:
+    """Wait until CDI has written the class's StorageProfile."""
+    where = ("get", "storageprofile", storage_class, "--ignore-not-found", "-o")
+    eventually(lambda: lab.kubectl(*where, "jsonpath={.status.storageClass}"), "the StorageProfile", 120)
+
+
+@pytest.fixture(scope="session")
+def ground(lab: Lab, cdi: None) -> Ground:
+    """The chart next to the real KubeVirt, with the real Argo; the test is skipped if that was not given."""
+    if not has_argo():
+        pytest.skip("NOT RUN: no Argo given; set LAB_ARGO (tests/real/lab/README.md)")
+    subprocess.run([ROOT / "tests" / "real" / "cluster" / "images"], check=True)
+    return installed(lab.place)
+
+
+@pytest.fixture(scope="session")
+def openstack(lab: Lab) -> Iterator[Cloud]:
+    """The services of OpenStack, at an address that pods reach."""
+    state = CACHE / "virt"
+    layout = operate.up(state, Settings(host=lab.host, base_port=OPENSTACK_PORT))
+    try:
+        yield Cloud(layout)
+    finally:
+        operate.down(state)
+
+
+@pytest.fixture
+def project(openstack: Cloud) -> Iterator[Project]:
+    with openstack.project() as made:
+        yield made
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Guest:
 
     def console(self) -> str:
         """The serial console from its first line: KubeVirt copies it to a container of the launcher's pod."""
-        pods = f"kubevirt.io=virt-launcher,harvesterhci.io/vmName={self.name}"
+        pods = f"kubevirt.io=virt-launcher,vm.kubevirt.io/name={self.name}"
         with contextlib.suppress(CommandError):
             return self.kubectl("logs", "--selector", pods, "--container", "guest-console-log", "--tail=-1")
         return ""

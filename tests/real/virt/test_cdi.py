@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,29 +23,6 @@ MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 FILL_SECONDS: Final = 1200.0
 """A guest of 2 GiB takes 13 to 22 s in an idle lab."""
-
-
-@pytest.fixture
-def csi_class(lab: Lab) -> Iterator[str]:
-    """As Longhorn's: a class and a CSIDriver of the same name, so that CDI works by its populator."""
-    name = f"csi-{secrets.token_hex(3)}"
-    driver = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "CSIDriver",
-        "metadata": {"name": "driver.longhorn.io"},
-    }
-    lab.apply(
-        {**driver, "spec": {"attachRequired": False}},
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": name},
-            "provisioner": "driver.longhorn.io",
-        },
-    )
-    yield name
-    lab.kubectl("delete", "storageclass", name)
-    lab.kubectl("delete", "csidriver", "driver.longhorn.io")
 
 
 def data_volume(lab: Lab, namespace: str, name: str, url: str, pvc: dict[str, Any]) -> None:
