@@ -48,6 +48,7 @@ EVENT: Final = Kind("v1", "Event", "events")
 RESOURCE_QUOTA: Final = Kind("v1", "ResourceQuota", "resourcequotas")
 CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
+CSI_DRIVER: Final = Kind("storage.k8s.io/v1", "CSIDriver", "csidrivers", namespaced=False)
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
 WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
 IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports")
@@ -79,6 +80,7 @@ KINDS: Final = {
             RESOURCE_QUOTA,
             CLAIM,
             STORAGE_CLASS,
+            CSI_DRIVER,
             LEASE,
             DEPLOYMENT,
             CRD,

@@ -18,7 +18,7 @@ from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.storage import VolumeStorage, storage_for
+from steps.targets.kubevirt.storage import VolumeStorage, scratch_for, storage_for
 
 APIS: Final = (("kubevirt.io", "KubeVirt"), ("cdi.kubevirt.io", "CDI"))
 
@@ -102,14 +102,18 @@ class AdmissionCheck:
     ) -> quota.Needs:
         """What the import adds to the namespace: existing objects already count as used.
 
-        CDI copies each disk to a scratch claim of the same size first. The disks can wait for each other, so
-        the largest scratch is needed in any case.
+        CDI copies each disk to a scratch claim first. With a populator it also makes a second claim of the
+        disk's size, until it moves the volume. The disks can wait for each other, so that is needed for the
+        largest disk in any case.
         """
         new = [disk for disk, claim in claims.items() if not self._report.exists(CLAIM, claim)]
         needed = [(storages[disk].storage_class, claims[disk]) for disk in new]
         if new:
             largest = max(new, key=lambda disk: self._machine.disk(disk).capacity)
-            needed.append((storages[largest].storage_class, claims[largest]))
+            storage, scratch = storages[largest], scratch_for(self._cluster, storages[largest])
+            if storage.populated:
+                needed.append((storage.storage_class, claims[largest]))
+            needed.append((scratch.storage_class, self._claim_manifest(largest, scratch)))
         new_volumes = [disk for disk in new if not self._report.exists(DATA_VOLUME, claims[disk])]
         vm_exists = vm is not None and self._report.exists(MACHINE, vm)
         return quota.add_needs(

@@ -35,7 +35,10 @@ from steps.targets.kubevirt.volume_check import refuse_other_run, refuse_taken
 from steps.targets.kubevirt.volume_state import (
     DATA_VOLUMES,
     INVALID_CLAIM,
+    NO_VOLUME,
     QUOTA,
+    SCRATCH,
+    TOO_SMALL,
     VolumeState,
     volume_state,
 )
@@ -48,6 +51,8 @@ STALLED_SECONDS: Final = 60 * 60.0
 minutes without a byte, and reports a hundredth of a per cent."""
 QUOTA_SECONDS: Final = 10 * 60.0
 """Seconds that a claim may not fit into a quota: the scratch of another disk may leave room soon."""
+VOLUME_SECONDS: Final = 15 * 60.0
+"""Seconds that a claim may have no volume."""
 DELETION_SECONDS: Final = 5 * 60.0
 """Seconds that the deletion of a DataVolume and its claim may take."""
 
@@ -75,6 +80,7 @@ class VolumePublication:
         self._clock = clock
         self._namespace = plan.target.namespace
         self._name = volumes.names.get(disk.id) or volume_name(volumes.vm or plan.run, disk.id)
+        self._last_failure = ""
         node = StepNode(cluster, "serve", disk.id, workflow)
         check = partial(refuse_without_serve, node, disk.id)
         self._serve = ServeStep(serving, disk.id, stop, check=check, clock=clock)
@@ -223,11 +229,15 @@ class VolumePublication:
 
     def _log_problems(self, state: VolumeState, last_state: VolumeState | None) -> None:
         """Log what went wrong; raise if CDI gave up, or always will."""
+        self._last_failure = state.last_failure or self._last_failure
+        if TOO_SMALL in state.last_failure and state.restarts:
+            raise self._too_small_error()
         if state.failed:
+            # With the fifth restart the next importer runs already: its predecessor's words are gone.
             raise StepError(
                 Exit.BROKEN_STREAM,
                 f"CDI could not import DataVolume {self._name}",
-                self._serve.redact(state.failed),
+                self._serve.redact(self._last_failure or state.failed),
                 "the next attempt deletes it and creates it again",
             )
         if state.blocked == INVALID_CLAIM:
@@ -239,9 +249,20 @@ class VolumePublication:
             )
         if state.last_failure and (last_state is None or state.last_failure != last_state.last_failure):
             log.warning(f"CDI retries DataVolume {self._name}: {self._serve.redact(state.last_failure)}")
+        if state.blocked and (last_state is None or state.blocked_message != last_state.blocked_message):
+            log.info(f"CDI waits: {state.blocked_message}", data_volume=self._name)
+
+    def _too_small_error(self) -> StepError:
+        return StepError(
+            Exit.NO_SPACE,
+            f"the disk does not fit into the volume of DataVolume {self._name}, or into CDI's scratch space",
+            f"CDI says: {TOO_SMALL}; a filesystem takes more than the share that CDI adds to the disk's size",
+            "raise filesystemOverhead of the class in CDI's configuration (kubectl edit cdi), then retry",
+        )
 
     def _refuse_waiting(self, state: VolumeState, seconds: float) -> None:
         """Raise StepError when nothing has changed for too long."""
+        namespaced = f"{self._name} -n {self._namespace}"
         if state.blocked == QUOTA and seconds > QUOTA_SECONDS:
             raise StepError(
                 Exit.NO_SPACE,
@@ -249,13 +270,27 @@ class VolumePublication:
                 state.blocked_message,
                 "raise it or free some of it, then retry",
             )
+        if state.blocked == NO_VOLUME and seconds > VOLUME_SECONDS:
+            raise StepError(
+                Exit.NO_SPACE,
+                f"the claim of DataVolume {self._name} has got no volume for {VOLUME_SECONDS / 60:g} minutes",
+                state.blocked_message,
+                f"see its events: kubectl describe pvc {namespaced}; then retry",
+            )
+        if state.blocked == SCRATCH and seconds > STALLED_SECONDS:
+            raise StepError(
+                Exit.NO_SPACE,
+                f"CDI has got no scratch space for DataVolume {self._name}",
+                state.blocked_message,
+                f"see its events: kubectl describe pvc {namespaced}; raise the quota or free space, then retry",
+            )
         if seconds > STALLED_SECONDS:
             raise StepError(
                 Exit.UNREACHABLE,
                 f"DataVolume {self._name} makes no progress",
                 f"it has been {state.phase or 'unknown to CDI'} at {state.percent:g} % for "
                 f"{STALLED_SECONDS / 60:g} minutes",
-                f"see its events: kubectl describe dv {self._name} -n {self._namespace}",
+                f"see its events: kubectl describe dv {namespaced}",
             )
 
     # --- mark

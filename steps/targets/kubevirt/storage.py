@@ -1,7 +1,8 @@
 """The storage class of a disk on KubeVirt, and the modes and size of its claim.
 
 The rules are CDI's: pkg/controller/common/util.go (default class), doc/storageprofile.md (modes),
-pkg/controller/datavolume/util.go and doc/cdi-config.md (size of a claim with a filesystem).
+pkg/controller/datavolume/util.go and doc/cdi-config.md (size of a claim with a filesystem),
+pkg/controller/common/util.go (scratch space, and when a populator fills a claim).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 import structlog
 
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CDI_CONFIG, STORAGE_PROFILE, Object
+from steps.model.kinds import CDI_CONFIG, CSI_DRIVER, STORAGE_PROFILE, Object
 from steps.model.quantity import to_bytes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster.storage_classes import (
@@ -45,9 +46,14 @@ class VolumeStorage:
     minimum: int = 0
     guessed: bool = False
     """Whether no StorageProfile states the modes."""
+    populated: bool = False
+    """Whether CDI fills a claim of its own, of the same size, and moves that volume to the claim."""
 
     def claim_size(self, capacity: int) -> int:
-        """Bytes of the claim of a disk with that capacity in bytes."""
+        """The most bytes that the claim of a disk with that capacity has.
+
+        Versions of CDI differ: v1.66 multiplies by 1 + overhead. Others divide by 1 - overhead: a bit more.
+        """
         size = capacity
         if self.volume_mode == "Filesystem":
             size = math.ceil(capacity / (1 - self.overhead) / _UNIT) * _UNIT
@@ -77,7 +83,29 @@ def storage_for(cluster: Cluster, class_name: str) -> VolumeStorage:
         overhead=_overhead(cluster, name),
         minimum=to_bytes(annotations[MINIMUM]) if annotations.get(MINIMUM) else 0,
         guessed=modes is None,
+        populated=_populated(cluster, str(found.get("provisioner") or "")),
     )
+
+
+def scratch_for(cluster: Cluster, storage: VolumeStorage) -> VolumeStorage:
+    """The storage of the claim to which CDI copies a disk first: of CDI's class for that, or of its own."""
+    name = str(
+        (_config(cluster).get("status") or {}).get("scratchSpaceStorageClass") or storage.storage_class
+    )
+    return VolumeStorage(name, "ReadWriteOnce", "Filesystem", overhead=_overhead(cluster, name))
+
+
+def _populated(cluster: Cluster, provisioner: str) -> bool:
+    """Whether CDI uses its populator for a provisioner: if a CSIDriver has that name.
+
+    Without the right to read CSIDrivers it is assumed, as nearly all provisioners are CSI drivers.
+    """
+    try:
+        return cluster.get(CSI_DRIVER, provisioner) is not None
+    except StepError as error:
+        if error.code is not Exit.DENIED:
+            raise
+        return True
 
 
 def _read(cluster: Cluster, name: str) -> Object:
@@ -101,15 +129,19 @@ def _modes(profile: Object) -> tuple[str, str] | None:
 
 def _overhead(cluster: Cluster, name: str) -> float:
     """The share of a filesystem's own data for a class."""
+    overheads = (_config(cluster).get("status") or {}).get("filesystemOverhead") or {}
+    text = (overheads.get("storageClass") or {}).get(name) or overheads.get("global") or OVERHEAD
+    return float(text)
+
+
+def _config(cluster: Cluster) -> Object:
+    """CDI's configuration; empty if it may not be read. Every authenticated client may read it."""
     try:
-        config = cluster.get(CDI_CONFIG, "config") or {}
+        return cluster.get(CDI_CONFIG, "config") or {}
     except StepError as error:
         if error.code is not Exit.DENIED:
             raise
-        return OVERHEAD
-    overheads = (config.get("status") or {}).get("filesystemOverhead") or {}
-    text = (overheads.get("storageClass") or {}).get(name) or overheads.get("global") or OVERHEAD
-    return float(text)
+        return {}
 
 
 def refuse_filesystem(storage: VolumeStorage, disk: str, taken_for: str) -> None:

@@ -214,7 +214,7 @@ class DataVolumes(Controller):
         words = f"Unable to process data: {job.error}"
         log.info("cdi: %s: %s", volume["metadata"]["name"], words)
         if job.fatal:
-            self._report(volume, "Failed", "N/A", ("Running", "False", "Error", words))
+            self._report(volume, "Failed", "N/A", ("Running", "False", "ChecksumError", words))
             self._jobs.pop(key(volume))
             return AGAIN
         status = volume.get("status") or {}

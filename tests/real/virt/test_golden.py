@@ -55,7 +55,10 @@ def test_kubevirt_accepts_the_instance_of_a_golden_vm(lab: Lab, name: str) -> No
 @pytest.mark.parametrize("name", DATA_VOLUMES)
 @pytest.mark.usefixtures("surroundings", "cdi")
 def test_cdi_accepts_a_golden_data_volume_and_keeps_all_of_it(lab: Lab, name: str) -> None:
-    data_volume = DATA_VOLUMES[name]
+    data_volume = copy.deepcopy(DATA_VOLUMES[name])
+    http = data_volume["spec"]["source"]["http"]
+    if "checksum" in http:  # the files have a word instead of digits; CDI checks that they are 128
+        http["checksum"] = f"sha512:{'0a' * 64}"
     assert list(lost(data_volume, judged(lab, data_volume))) == []
 
 

@@ -14,12 +14,16 @@ from steps.model.kinds import CLAIM, DATA_VOLUME, Object
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, refused
 from tests.unit.steps.targets.harvester.stand_ins import BYTES, FakeServing, owner_reference
 
-SCRATCH: Final = "Scratch space required and none found "
+SCRATCH: Final = "scratch space required and none found"
+MISMATCH: Final = (
+    "Unable to process data: Unable to transfer source data to scratch space: checksum validation failed: "
+    "checksum mismatch"
+)
 STEPS: Final = (
     ("Pending", "", "Pending", ""),
     ("ImportScheduled", "N/A", "ContainerCreating", ""),
     ("ImportInProgress", "N/A", "Pod is running", ""),
-    ("ImportScheduled", "N/A", "Error", SCRATCH),
+    ("ImportScheduled", "N/A", "Scratch space required", SCRATCH),
     ("ImportInProgress", "N/A", "Pod is running", ""),
     ("ImportInProgress", "23.54%", "Pod is running", ""),
     ("ImportInProgress", "99.9%", "Pod is running", ""),
@@ -42,13 +46,15 @@ class Cdi:
     corrupt: int = 0
     """The number of downloads that land other bytes."""
     blocked: tuple[str, str] | None = None
-    """Reason and message of the condition Bound while CDI cannot create a claim."""
+    """Reason and message of the condition Bound while there is no claim, or no volume."""
+    blocked_phase: str = "Pending"
     held_at: int | None = None
     """The step at which the download stops."""
     labels_claims: bool = True
 
     def __post_init__(self) -> None:
         self._at: dict[str, int] = {}
+        self._restarting: set[str] = set()
         self.made: list[str] = []
         self.cluster.admission.append(self._admit)
         self.cluster.reconcilers.append(lambda _: self._reconcile())
@@ -75,11 +81,14 @@ class Cdi:
         uid, status = data_volume["metadata"]["uid"], data_volume.setdefault("status", {})
         if self.blocked is not None:
             reason, message = self.blocked
-            status["phase"] = "Pending"
-            _condition(status, "Bound", "Unknown", reason, message)
+            status["phase"] = self.blocked_phase
+            _condition(status, "Bound", "False", reason, message)
             return
         if self.held_at is not None and self._at.get(uid) == self.held_at:
             return
+        if uid in self._restarting:
+            self._restarting.discard(uid)
+            status["restartCount"] = status.get("restartCount", 0) + 1
         at = self._at[uid] = self._at.get(uid, -1) + 1
         if at == 0:
             self._make_claim(data_volume)
@@ -98,14 +107,14 @@ class Cdi:
             _condition(status, "Running", running, reason, message)
 
     def _restart(self, uid: str, status: dict[str, Any], words: str) -> None:
-        """CDI starts the importer again, at the first byte, for ever."""
+        """CDI starts the importer again, at the first byte, for ever. It counts when the next one runs."""
         self._at[uid] = 3
-        status["restartCount"] = status.get("restartCount", 0) + 1
+        self._restarting.add(uid)
         _condition(status, "Running", "False", "Error", words)
 
-    def _end(self, status: dict[str, Any], phase: str, words: str) -> None:
+    def _end(self, status: dict[str, Any], phase: str, words: str, reason: str = "Error") -> None:
         status["phase"] = phase
-        _condition(status, "Running", "False", "Error", words)
+        _condition(status, "Running", "False", reason, words)
 
     def _land(self, data_volume: Object, status: dict[str, Any]) -> None:
         http = data_volume["spec"]["source"]["http"]
@@ -117,7 +126,7 @@ class Cdi:
         wanted = http.get("checksum", "")
         actual = f"sha512:{hashlib.sha512(data).hexdigest()}"
         if wanted and wanted != actual:
-            self._end(status, "Failed", "Unable to process data: checksum mismatch")
+            self._end(status, "Failed", f"{MISMATCH}: expected {wanted}", "ChecksumError")
             return
         status |= {"phase": "Succeeded", "progress": "100.0%"}
         _condition(status, "Running", "False", "Completed", "Import Complete")

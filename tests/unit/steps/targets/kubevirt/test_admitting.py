@@ -6,11 +6,20 @@ import pytest
 
 from steps.model.admission import Verdict
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import DATA_VOLUME, MACHINE, NAD, RESOURCE_QUOTA, STORAGE_PROFILE, Kind
+from steps.model.kinds import (
+    CDI_CONFIG,
+    CSI_DRIVER,
+    DATA_VOLUME,
+    MACHINE,
+    NAD,
+    RESOURCE_QUOTA,
+    STORAGE_PROFILE,
+    Kind,
+)
 from steps.model.plan import NetworkRule
 from steps.targets.kubevirt.storage import storage_for
 from tests.unit.steps.targets.harvester.stand_ins import a_class
-from tests.unit.steps.targets.kubevirt.world import GIB, World, a_profile
+from tests.unit.steps.targets.kubevirt.world import GIB, World, a_csi_driver, a_profile
 
 
 def test_a_vm_that_fits_is_accepted_and_nothing_is_stored() -> None:
@@ -66,21 +75,58 @@ def test_a_class_whose_modes_nobody_states_is_a_warning() -> None:
     assert "live" in warned[0]
 
 
-@pytest.mark.parametrize(("room", "fits"), [(3 * GIB, True), (3 * GIB - 1, False)])
-def test_the_quota_must_have_room_for_the_disks_and_the_largest_scratch(room: int, *, fits: bool) -> None:
-    world = World(disks=2)
-    sizes = [disk.capacity for disk in world.machine.disks]
-    needed = sum(sizes) + max(sizes)
+MIB = 1 << 20
+CLAIM_OF_DISK = GIB
+"""The disks of the VM have 1 GiB, on Block volumes."""
+SCRATCH = 1090 * MIB
+"""CDI copies to a volume with a filesystem: 1 GiB, plus 6 %."""
+
+
+def with_quota(world: World, size: int) -> World:
     metadata = {"name": "small", "namespace": "default"}
-    spec = {"hard": {"requests.storage": str(room * needed // (3 * GIB))}}
-    quota = {"apiVersion": "v1", "kind": RESOURCE_QUOTA.kind, "metadata": metadata, "spec": spec}
-    world.cluster.put(quota)
-    if fits:
+    spec = {"hard": {"requests.storage": str(size)}}
+    world.cluster.put({"apiVersion": "v1", "kind": RESOURCE_QUOTA.kind, "metadata": metadata, "spec": spec})
+    return world
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize(("populator", "copies"), [(False, 2), (True, 3)])
+def test_the_quota_must_have_room_for_the_disks_and_what_cdi_makes_for_the_largest_one(
+    missing: int, *, populator: bool, copies: int
+) -> None:
+    world = World(disks=2)
+    assert {disk.capacity for disk in world.machine.disks} == {CLAIM_OF_DISK}
+    if populator:
+        world.cluster.put(a_csi_driver("rbd.csi.ceph.com"))
+    with_quota(world, copies * CLAIM_OF_DISK + SCRATCH - missing)
+    if not missing:
         world.admit()
         return
     with pytest.raises(StepError, match=r"requests.storage of ResourceQuota small") as caught:
         world.admit()
     assert caught.value.code is Exit.NO_SPACE
+
+
+def test_without_the_right_to_read_csi_drivers_the_quota_must_have_room_for_a_populator() -> None:
+    world = with_quota(World(), CLAIM_OF_DISK + SCRATCH)
+    world.admit()
+    world.cluster.denied.add(("get", CSI_DRIVER))
+    with pytest.raises(StepError, match=r"requests.storage of ResourceQuota small"):
+        world.admit()
+
+
+def test_scratch_counts_for_the_class_that_cdi_uses_for_it() -> None:
+    world = with_quota(World(), 10 * GIB)
+    status = {"scratchSpaceStorageClass": "cheap", "filesystemOverhead": {"global": "0.5"}}
+    config = {"apiVersion": CDI_CONFIG.api_version, "kind": CDI_CONFIG.kind, "metadata": {"name": "config"}}
+    world.cluster.put({**config, "status": status})
+    limit = "cheap.storageclass.storage.k8s.io/requests.storage"
+    quota = world.cluster.all(RESOURCE_QUOTA, "default")[0]
+    quota["spec"]["hard"] = {limit: str(2 * GIB)}
+    world.admit()
+    quota["spec"]["hard"] = {limit: str(2 * GIB - 1)}
+    with pytest.raises(StepError, match="cheap"):
+        world.admit()
 
 
 def test_a_claim_with_a_filesystem_is_larger_by_the_overhead_of_its_class() -> None:

@@ -7,8 +7,8 @@ import pytest
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME
 from steps.targets.cluster import markers
-from steps.targets.kubevirt.publishing import QUOTA_SECONDS, STALLED_SECONDS
-from steps.targets.kubevirt.volume_state import MOST_RESTARTS
+from steps.targets.kubevirt.publishing import QUOTA_SECONDS, STALLED_SECONDS, VOLUME_SECONDS
+from steps.targets.kubevirt.volume_state import MOST_RESTARTS, TOO_SMALL
 from tests.unit.steps.targets.harvester.stand_ins import DIGEST, TOKEN, a_class
 from tests.unit.steps.targets.kubevirt.world import World, a_profile
 
@@ -78,6 +78,15 @@ def test_after_five_restarts_the_step_gives_up_with_the_last_words_of_the_import
         world.publish()
     assert caught.value.code is Exit.BROKEN_STREAM
     assert TOKEN not in str(caught.value)
+
+
+def test_a_disk_that_never_fits_ends_the_step_at_the_second_try_and_says_what_to_change() -> None:
+    world = World()
+    world.cdi.fail = [TOO_SMALL] * MOST_RESTARTS
+    with pytest.raises(StepError, match="filesystemOverhead") as caught:
+        world.publish()
+    assert caught.value.code is Exit.NO_SPACE
+    assert len(world.cdi.fail) == MOST_RESTARTS - 2
 
 
 def test_a_failed_data_volume_is_deleted_by_its_uid_before_the_next_try() -> None:
@@ -162,6 +171,28 @@ def test_a_quota_without_room_ends_the_step_after_a_while() -> None:
         world.publish()
     assert caught.value.code is Exit.NO_SPACE
     assert QUOTA_SECONDS < world.time.now < 2 * QUOTA_SECONDS
+
+
+@pytest.mark.parametrize("phase", ["Pending", ""])
+def test_a_claim_without_a_volume_ends_the_step_after_a_while_with_the_reason(phase: str) -> None:
+    world = World()
+    why = "target PVC web01-disk-0 Pending and no space left in pool"
+    world.cdi.blocked, world.cdi.blocked_phase = ("Pending", why), phase
+    with pytest.raises(StepError, match="no space left in pool") as caught:
+        world.publish()
+    assert caught.value.code is Exit.NO_SPACE
+    assert "kubectl describe pvc web01-disk-0 -n default" in caught.value.remedy
+    assert VOLUME_SECONDS < world.time.now < 2 * VOLUME_SECONDS
+
+
+def test_scratch_space_that_never_comes_ends_the_step_as_late_as_a_stalled_download() -> None:
+    """With a tight quota a disk waits while CDI copies another one."""
+    world = World()
+    world.cdi.held_at = 3
+    with pytest.raises(StepError, match="no scratch space") as caught:
+        world.publish()
+    assert caught.value.code is Exit.NO_SPACE
+    assert world.time.now > STALLED_SECONDS
 
 
 def test_a_claim_that_cdi_cannot_make_ends_the_step_at_once() -> None:

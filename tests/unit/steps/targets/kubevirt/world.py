@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from steps.model.admission import Admission
-from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_PROFILE, Object
+from steps.model.kinds import CLAIM, CSI_DRIVER, DATA_VOLUME, IMAGE, MACHINE, STORAGE_PROFILE, Object
 from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import DiskFormat, ImportRef, Plan, TargetKind
@@ -136,3 +136,8 @@ def a_profile(
         "metadata": {"name": name, **more},
         "status": {"claimPropertySets": sets},
     }
+
+
+def a_csi_driver(name: str) -> Object:
+    """The driver of a provisioner; where there is one CDI uses its populator."""
+    return {"apiVersion": CSI_DRIVER.api_version, "kind": CSI_DRIVER.kind, "metadata": {"name": name}}
