@@ -282,7 +282,7 @@ class VolumePublication:
                 Exit.NO_SPACE,
                 f"CDI has got no scratch space for DataVolume {self._name}",
                 state.blocked_message,
-                f"see its events: kubectl describe pvc {namespaced}; raise the quota or free space, then retry",
+                f"see its events: kubectl describe pvc {namespaced}; raise the quota or free space; retry",
             )
         if seconds > STALLED_SECONDS:
             raise StepError(
