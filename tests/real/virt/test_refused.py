@@ -34,7 +34,7 @@ MIB: Final = 1 << 20
 VM: Final = "shop"
 SIZE: Final = 256 * MIB
 ROOM: Final = 2 * SIZE + 302 * MIB
-"""What CDI makes of the disk on a Block volume: its claim, the populator's, and scratch with 15 % overhead."""
+"""What CDI makes of a disk on a Block volume: its claim, the populator's, and scratch with 15 % more."""
 RUN_SECONDS: Final = 1500.0
 
 
