@@ -58,7 +58,8 @@ def namespace(where: Lab, api: Api) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def originals(disks: MakeDisk) -> tuple[Path, Path]:
-    return disks("system", 6), disks("data", 4)
+    """Mostly holes: the volumes have a filesystem, which a disk of a few MiB does not fit."""
+    return disks("system", 64, 6), disks("data", 64, 4)
 
 
 @pytest.fixture(scope="module")

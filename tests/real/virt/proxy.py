@@ -1,12 +1,11 @@
-"""An HTTP proxy that changes a byte of the first whole file that passes: for CDI's `importProxy`."""
+"""An HTTP proxy that changes a byte of whole files, as long as it is wanted: for CDI's `importProxy`."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, cast
@@ -19,18 +18,17 @@ SECONDS: Final = 60.0
 
 
 class Proxy(ThreadingHTTPServer):
-    """Forwards GET and HEAD; `spoiled` is set when a byte was changed."""
+    """Forwards GET and HEAD; `spoiled` is set when a byte was changed.
+
+    `wanted` decides it for each whole file, because CDI's first importer begins to read one for nothing.
+    """
 
     daemon_threads = True
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, wanted: Callable[[], bool]) -> None:
         super().__init__((address, 0), Handler)
         self.spoiled = threading.Event()
-        self._numbers = itertools.count()
-
-    def is_first(self) -> bool:
-        """Whether this is the first whole file. Each call counts one."""
-        return next(self._numbers) == 0
+        self.wanted = wanted
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -64,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        spoil = answer.status == 200 and self.server.is_first()
+        spoil = answer.status == 200 and self.server.wanted()
         with contextlib.suppress(ConnectionError):
             while chunk := answer.read(CHUNK):
                 # the last byte of a file's first part: in the data of a disk, not in its header
@@ -79,9 +77,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def spoiling(address: str) -> Iterator[Proxy]:
+def spoiling(address: str, wanted: Callable[[], bool]) -> Iterator[Proxy]:
     """A running proxy; its port is `server_address[1]`."""
-    with Proxy(address) as server:
+    with Proxy(address, wanted) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
