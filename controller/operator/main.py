@@ -133,8 +133,8 @@ class _Process:
             self._sources.add(SourceKey(*owner))
 
     def _follow_checks(self) -> None:
-        while not self._ended.wait(self._poll()):
-            pass
+        while not self._ended.is_set():
+            self._checks.wait(self._poll())
 
     def _poll(self) -> float:
         try:
