@@ -132,8 +132,8 @@ def _remains(facts: Facts, seen: Observed) -> str:
 def _kinds(facts: Facts) -> tuple[str, ...]:
     """The kinds of what an import makes at its target, for one kubectl after the other.
 
-    kubectl waits until the objects do not exist any more. Harvester refuses to delete an image while a claim is
-    made from it.
+    kubectl waits until the objects do not exist any more. Harvester refuses to delete an image while a claim
+    is made from it.
     """
     plan = facts.request.plan if facts.request else None
     if plan is not None and plan.target.kind is TargetKind.KUBEVIRT:
