@@ -63,6 +63,22 @@ def down(state: Path) -> None:
         _end(state)
 
 
+@contextmanager
+def away(layout: Layout) -> Iterator[None]:
+    """Without Keystone for the duration: no log-in, and no other service can check a token.
+
+    What Cinder, Glance and Nova have begun continues.
+    """
+    processes = Processes(layout.state)
+    keystone = services.api(layout, "keystone")
+    processes.stop(keystone.name)
+    try:
+        yield
+    finally:
+        _launch(processes, keystone)
+        processes.await_ready(keystone.name, lambda: answers(layout, "keystone"), _SECONDS)
+
+
 def lacking(layout: Layout) -> list[str]:
     """Programs that should run but do not; all of them if the start was not completed."""
     ready = layout.run / "ready"
