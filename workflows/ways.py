@@ -9,8 +9,8 @@ from steps.model.plan import DiskWay, TargetKind
 from steps.model.sources import SourceKind
 from workflows.settings import Settings, WantedWay
 
-_MIXED: Final = (SourceKind.OVA,)
-"""Sources whose disks may be in formats that nobody can decode while they arrive, such as VHDX."""
+_MIXED: Final = (SourceKind.OPENSTACK, SourceKind.OVA)
+"""Sources whose disks may be in a format that cannot be decoded while they arrive: qcow2 or VHDX."""
 NO_PODS: Final = "this computer cannot mount a claim of the cluster"
 EMBEDDED_LAND: Final = (
     f"disks cannot be landed on their volumes by `vmferry run`: {NO_PODS}; use --disks pull, or import with "
@@ -37,5 +37,5 @@ def choose(settings: Settings, source: SourceKind, classes: Iterable[str]) -> Ch
     if pulled:
         return Chosen(DiskWay.PULL, f"the setting kubevirt.pullClasses lists {', '.join(pulled)}")
     if source in _MIXED:
-        return Chosen(DiskWay.PULL, f"disks of {source} may be in a format that only qemu-img can read")
+        return Chosen(DiskWay.PULL, f"a disk of {source} may be in a format that only qemu-img can read")
     return Chosen(DiskWay.LAND, f"disks of {source} can be decoded while they arrive")

@@ -19,14 +19,15 @@ from steps.model.mapping import shape
 from steps.model.plan import DiskWay, ImportRef, TargetKind
 from steps.targets.kubevirt.placement import Placement
 from tests.real.chart.test_chart import RELEASE, helm
-from tests.real.policy.judge import Client, Json, Request
+from tests.real.policy.judge import POD_NAME, Client, Json, Request
 from tests.real.policy.test_step_policy import (
     KIND,
     OTHERS,
     TENANT,
     VICTIM,
+    account,
     judged,
-    pod,
+    pod_name,
     pytestmark,
     rendered_policies,
     thing,
@@ -47,12 +48,16 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def client(run: str, stage: str, identity: Identity = Identity.TARGET) -> Client:
+    return Client(account(identity), {POD_NAME: [pod_name(run, stage)]})
+
+
 def hand_over(run: str) -> Client:
-    return pod(run, "hand-over", Identity.TARGET)
+    return client(run, "hand-over")
 
 
 def admit(run: str) -> Client:
-    return pod(run, "admit", Identity.TARGET)
+    return client(run, "admit")
 
 
 # --- volumes
@@ -152,7 +157,7 @@ def test_nothing_but_its_claim_changes(policies: Path, change: Callable[[Json], 
 def test_no_other_step_changes_a_volume(policies: Path) -> None:
     for stage in ("admit", "build", "start", "halt", "convert", "export"):
         for identity in Identity:
-            assert judged(policies, pod(VICTIM, stage, identity), update(*moved())) != [[]], stage
+            assert judged(policies, client(VICTIM, stage, identity), update(*moved())) != [[]], stage
 
 
 def test_volumes_are_neither_created_nor_deleted(policies: Path) -> None:
@@ -187,7 +192,7 @@ def placement_pod(run: str = VICTIM) -> Object:
     plan = a_plan(kind=TargetKind.KUBEVIRT, way=DiskWay.LAND).model_copy(
         update={"run": run, "import_": ImportRef(name="web", namespace=TENANT, uid="6f1d")}
     )
-    cluster = FakeCluster()
+    cluster = FakeCluster(namespaces={RELEASE})
     own = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -199,6 +204,8 @@ def placement_pod(run: str = VICTIM) -> Object:
         "spec": {"containers": [{"name": "main", "image": "vmferry/target:1"}], "tolerations": [{}]},
     }
     cluster.put(own)
+    request = {"name": names.request(run), "namespace": RELEASE, "uid": "request"}
+    cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": request})
     claims = {names.claim(run, "disk-0"): "Block", names.notes(run, "disk-0"): "Filesystem"}
     Placement(plan, cluster, RELEASE).ensure(claims, shape(plan, a_machine()), {"uid": "request"})
     found = copy.deepcopy(cluster.peek(POD, names.placement(run), RELEASE))

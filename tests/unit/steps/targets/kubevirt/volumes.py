@@ -1,8 +1,8 @@
 """A stand-in for Kubernetes' PersistentVolume controller and a provisioner, one step at every read.
 
 It follows pkg/controller/volume/persistentvolume/pv_controller.go: a claim that names a volume waits until
-the volume names the claim; a bound claim whose volume names another one is Lost; a volume whose claim is gone is
-deleted with its content, as the reclaim policy Delete says.
+the volume names the claim; a bound claim whose volume names another one is Lost; a volume whose claim is gone
+is deleted with its content, as the reclaim policy Delete says.
 """
 
 from __future__ import annotations
