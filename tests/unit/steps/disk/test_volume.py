@@ -260,7 +260,8 @@ def test_records_of_another_volume_are_of_no_use(tmp_path: Path, made: MakeVolum
 
 def test_a_device_that_is_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     volume = on_device(tmp_path)
-    before = os.truncate(volume.disk, len(DISK) - 1) or volume.disk.read_bytes()
+    os.truncate(volume.disk, len(DISK) - 1)
+    before = volume.disk.read_bytes()
     with Server(Behaviour(VMDK)) as server, pytest.raises(StepError) as caught:
         landed_on(volume, server.url)
     assert caught.value.code is Exit.NO_SPACE

@@ -24,12 +24,12 @@ from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.status.nodes import disk_of, stage_of
 
-LANDS: Final = {"spec": {"workflowTemplateRef": {"name": "vmferry-vmware-land"}}}
+LANDS: Final = {"workflowTemplateRef": {"name": "vmferry-vmware-land"}}
 ROWS: Final = [LandingDisk.of(disk, f"{RUN}-{disk}", "Block", landed=False).model_dump() for disk in DISKS]
 
 
 def landing(*nodes: Json, **more: Any) -> ImportStatus:
-    return reflected(*nodes, **LANDS, **more)
+    return reflected(*nodes, spec=LANDS, **more)
 
 
 def handed(disk: str) -> Json:

@@ -36,7 +36,7 @@ def failure(call: Callable[[], object]) -> StepError:
     return caught.value
 
 
-def annotations(thing: Object) -> dict[str, str]:
+def notes_of(thing: Object) -> dict[str, str]:
     return thing["metadata"].get("annotations") or {}
 
 
@@ -248,7 +248,7 @@ def test_the_volume_moves_and_is_never_released() -> None:
     claim = world.claim()
     assert claim["spec"]["volumeName"] == volume
     assert world.volumes.content[volume] == "disk-0"
-    assert markers.UNFINISHED not in annotations(claim)
+    assert markers.UNFINISHED not in notes_of(claim)
     assert [one["kind"] for one in claim["metadata"]["ownerReferences"]] == ["VirtualMachineImport"]
     assert world.cluster.peek(CLAIM, names.claim(world.plan.run, "disk-0"), RELEASE) is None
     world.volumes.reconcile()
@@ -259,7 +259,7 @@ def test_in_one_namespace_the_claim_has_its_final_name_from_the_start() -> None:
     world = LandingWorld(release=TENANT)
     world.admit()
     before = world.claim()
-    assert markers.UNFINISHED in annotations(before)
+    assert markers.UNFINISHED in notes_of(before)
     assert [one["kind"] for one in before["metadata"]["ownerReferences"]] == ["ConfigMap"]
     world.export()
     writes = len(world.cluster.writes())
@@ -267,7 +267,7 @@ def test_in_one_namespace_the_claim_has_its_final_name_from_the_start() -> None:
     assert len(world.cluster.writes()) == writes + 1
     after = world.claim()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    assert markers.UNFINISHED not in annotations(after)
+    assert markers.UNFINISHED not in notes_of(after)
     assert [one["kind"] for one in after["metadata"]["ownerReferences"]] == ["VirtualMachineImport"]
 
 
@@ -422,4 +422,4 @@ def test_an_undo_marks_the_landed_claims_as_stale() -> None:
     world.carry_out()
     remaining = halt(world.plan, world.cluster, world.time, kinds_of(world.plan), clock=world.time.clock)
     assert remaining == ["VirtualMachine default/web01", "PersistentVolumeClaim default/web01-disk-0"]
-    assert markers.STALE in annotations(world.claim())
+    assert markers.STALE in notes_of(world.claim())

@@ -45,8 +45,8 @@ class Volumes:
             self._claim(claim)
         for volume in list(self.volumes()):
             bound_to = volume["spec"]["claimRef"]
-            claim = self.cluster.peek(CLAIM, bound_to["name"], bound_to["namespace"])
-            if claim is None or claim["metadata"]["uid"] != bound_to["uid"]:
+            owner = self.cluster.peek(CLAIM, bound_to["name"], bound_to["namespace"])
+            if owner is None or owner["metadata"]["uid"] != bound_to["uid"]:
                 self.reclaimed.append(volume["metadata"]["name"])
                 self.content.pop(volume["metadata"]["name"], None)
                 self.cluster.drop(PERSISTENT_VOLUME, volume["metadata"]["name"])
