@@ -21,6 +21,7 @@ from controller.operator.options import Options
 from controller.operator.sweep import left_by, sweep
 from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
+from workflows.api.sources import Source
 
 log = structlog.get_logger()
 
@@ -38,10 +39,12 @@ def reconcile(
     cache: StatusCache,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     checks: CheckPods | None = None,
+    check_source: Callable[[Source], None] = lambda _source: None,
 ) -> float | None:
     """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
 
-    Without `checks`, a dry run has a pod without waiting for its turn.
+    Without `checks`, a dry run has a pod without waiting for its turn. `check_source` is called with a source
+    whose credentials have changed since they were checked.
 
     Raises:
         StepError: where the API refuses or does not answer; the import is requeued.
@@ -56,6 +59,8 @@ def reconcile(
         return None
     now = clock()
     facts = gather(cluster, options, raw, cache.other_controller(), now)
+    if facts.resolved.is_due and facts.resolved.source is not None:
+        check_source(facts.resolved.source)
     decision = decide(facts, options, now)
     if not decision.makes_dry_run:
         checks.drop(Owner(IMPORT, *key))

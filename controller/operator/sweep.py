@@ -8,7 +8,7 @@ import structlog
 
 from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT
-from steps.runtime.cluster import Cluster
+from steps.runtime.cluster import Cluster, each
 
 log = structlog.get_logger()
 
@@ -49,5 +49,5 @@ def import_exists(cluster: Cluster, labels: Mapping[str, str]) -> bool:
     if existing is not None:
         return names.label_value(existing["metadata"]["uid"]) == labels[names.LABEL_UID]
     # A label truncates a long name: then the uids of all imports must be compared.
-    uids = (other["metadata"]["uid"] for other in cluster.find(IMPORT, namespace))
+    uids = (other["metadata"]["uid"] for other in each(cluster, IMPORT, namespace))
     return labels[names.LABEL_UID] in map(names.label_value, uids)

@@ -20,7 +20,7 @@ from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, Object
-from steps.runtime.cluster import Cluster
+from steps.runtime.cluster import Cluster, each
 from steps.runtime.kubeapi import connect
 from steps.runtime.program import write_termination_message
 from steps.runtime.stop import Stop
@@ -73,7 +73,7 @@ def _refuse_leftovers(cluster: Cluster, namespace: str) -> None:
 
 
 def _with_finalizer(cluster: Cluster, namespace: str) -> list[Object]:
-    imports = cluster.find(IMPORT, namespace)
+    imports = each(cluster, IMPORT, namespace)
     return [import_ for import_ in imports if FINALIZER in (import_["metadata"].get("finalizers") or [])]
 
 
