@@ -73,7 +73,6 @@ class Placement:
         own = self._own_pod()["spec"]
         (main,) = [one for one in own["containers"] if one["name"] == "main"]
         numbered = [(f"volume-{number}", name, mode) for number, (name, mode) in enumerate(claims.items())]
-        cpus = shape.topology.sockets * shape.topology.cores * shape.topology.threads
         return {
             "apiVersion": POD.api_version,
             "kind": POD.kind,
@@ -112,10 +111,7 @@ class Placement:
                             "readOnlyRootFilesystem": True,
                             "runAsNonRoot": True,
                         },
-                        # As KubeVirt requests for the VM by default: its memory, a tenth of its CPUs.
-                        "resources": {
-                            "requests": {"memory": f"{shape.memory_mib}Mi", "cpu": f"{100 * cpus}m"}
-                        },
+                        "resources": {"requests": _requests(shape)},
                         "volumeMounts": [
                             {"name": volume, "mountPath": f"/volumes/{volume}"}
                             for volume, _, mode in numbered
@@ -142,3 +138,11 @@ class Placement:
         if not pods:
             raise StepError(Exit.UNREACHABLE, f"the pod of {ADMIT} of run {self._plan.run} is not found")
         return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+
+
+def _requests(shape: Shape) -> dict[str, str]:
+    """What KubeVirt requests by default: the memory, a tenth of the CPUs. A VM that stays off needs none."""
+    if not shape.start:
+        return {"memory": "64Mi", "cpu": "10m"}
+    cpus = shape.topology.sockets * shape.topology.cores * shape.topology.threads
+    return {"memory": f"{shape.memory_mib}Mi", "cpu": f"{100 * cpus}m"}

@@ -163,6 +163,15 @@ def test_claims_that_wait_for_a_pod_are_placed_by_one_pod_with_room_for_the_vm()
     assert world.pods() == []
 
 
+def test_a_vm_that_stays_off_needs_no_room_on_a_node() -> None:
+    world = LandingWorld(waits=True, start=False, memory_mib=4096)
+    seen: list[Object] = []
+    world.cluster.reconcilers.append(lambda _: seen.extend(world.pods()))
+    world.admit()
+    (container,) = seen[0]["spec"]["containers"]
+    assert container["resources"]["requests"]["memory"] == "64Mi"
+
+
 def test_claims_that_are_bound_at_once_need_no_pod() -> None:
     world = LandingWorld(disks=2)
     world.admit()
