@@ -91,7 +91,13 @@ def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
     plan, disk = context.plan(), context.machine().disk(disk_id)
     target_format = plan.target.format
     if plan.target.way is DiskWay.LAND:
-        prove(Volume.at(VOLUME, context.scratch), disk, report=progress.update, stop=context.stop)
+        prove(
+            Volume.at(VOLUME, context.scratch),
+            disk.id,
+            disk.capacity,
+            report=progress.update,
+            stop=context.stop,
+        )
         return
     out = scratch.landing(context.scratch, target_format)
     landed = Landed.load(out)

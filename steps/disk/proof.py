@@ -12,14 +12,15 @@ from steps.disk.state import JSON_ERRORS, replace_file
 from steps.disk.volume import Volume, VolumeFiles
 from steps.disk.volume_sink import BlockSums
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Disk
 from steps.runtime.stop import Stop
 
 log = logging.getLogger(__name__)
 
 
-def prove(volume: Volume, disk: Disk, *, report: Callable[[int, int], None], stop: Stop) -> None:
-    """Compare the volume with what export wrote to it.
+def prove(
+    volume: Volume, name: str, capacity: int, *, report: Callable[[int, int], None], stop: Stop
+) -> None:
+    """Compare the volume of the disk `name`, of `capacity` bytes, with what export wrote to it.
 
     Raises:
         StepError: INVALID, if no disk has landed; CORRUPT, if the volume holds something else. Then its
@@ -28,20 +29,20 @@ def prove(volume: Volume, disk: Disk, *, report: Callable[[int, int], None], sto
     """
     files = VolumeFiles(volume)
     landed = Landed.load(files.out)
-    if landed.virtual_size != disk.capacity:
+    if landed.virtual_size != capacity:
         raise StepError(
             Exit.CORRUPT,
-            f"the volume holds a disk of {landed.virtual_size} bytes, but {disk.id} has {disk.capacity}",
+            f"the volume holds a disk of {landed.virtual_size} bytes, but {name} has {capacity}",
             remedy="correct the capacity at the source, then start a new import",
         )
     if _is_proved(files, landed):
-        log.info("%s was read back before", disk.id)
+        log.info("%s was read back before", name)
         return
     try:
         result = read_back(
             volume.disk,
-            BlockSums(files.sums, disk.capacity, disk.capacity),
-            disk.capacity,
+            BlockSums(files.sums, capacity, capacity),
+            capacity,
             is_device=volume.is_device,
             report=report,
             stop=stop,
@@ -52,13 +53,13 @@ def prove(volume: Volume, disk: Disk, *, report: Callable[[int, int], None], sto
         files.remove_records()
         raise StepError(
             Exit.CORRUPT,
-            f"the volume of {disk.id} does not hold what was written to it",
+            f"the volume of {name} does not hold what was written to it",
             f"the first difference is in the 64 KiB at byte {result.differs_at}",
             "check the storage; then annotate the import with migration.harvesterhci.io/retry=true: "
             "vmferry copies the disk again",
         )
     replace_file(files.proved, json.dumps({"key": landed.key, "size": landed.size}) + "\n")
-    log.info("%s was read back: %d bytes are equal to what was written", disk.id, result.read)
+    log.info("%s was read back: %d bytes are equal to what was written", name, result.read)
 
 
 def _is_proved(files: VolumeFiles, landed: Landed) -> bool:

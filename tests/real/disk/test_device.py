@@ -17,7 +17,6 @@ from steps.disk.proof import prove
 from steps.disk.volume import Volume
 from steps.model.contract import Exit, StepError
 from steps.runtime.stop import Stop
-from tests.unit.builders import a_disk
 from tests.unit.steps.disk.conftest import SECTOR, make_disk
 from tests.unit.steps.disk.server import Behaviour, Server
 from tests.unit.steps.disk.streamvmdk import stream_vmdk
@@ -59,7 +58,7 @@ def landed(device: Path, notes: Path) -> Volume:
 
 
 def proved(volume: Volume) -> None:
-    prove(volume, a_disk(capacity=len(DISK)), report=lambda *_: None, stop=Stop())
+    prove(volume, "disk-0", len(DISK), report=lambda *_: None, stop=Stop())
 
 
 @pytest.mark.parametrize("discards", [True, False])

@@ -22,7 +22,6 @@ from steps.disk.sink import CLUSTER
 from steps.disk.volume import Volume, VolumeFiles
 from steps.model.contract import Exit, StepError, Stopped
 from steps.runtime.stop import Stop
-from tests.unit.builders import a_disk
 from tests.unit.steps.disk.conftest import SECTOR, fetch, make_disk
 from tests.unit.steps.disk.server import Behaviour, Server
 from tests.unit.steps.disk.streamvmdk import stream_vmdk
@@ -79,7 +78,7 @@ def landed_on(volume: Volume, url: str, **more: Any) -> None:
 
 
 def proved(volume: Volume) -> None:
-    prove(volume, a_disk(capacity=len(DISK)), report=lambda *_: None, stop=Stop())
+    prove(volume, "disk-0", len(DISK), report=lambda *_: None, stop=Stop())
 
 
 def holds_the_disk(volume: Volume) -> bool:
@@ -107,7 +106,7 @@ def test_a_file_has_holes_for_zeros(tmp_path: Path) -> None:
     with Server(Behaviour(bytes(stream_vmdk(sparse).data))) as server:
         landed_on(volume, server.url, capacity=len(sparse))
     assert volume.disk.stat().st_blocks * 512 < 1 << 20
-    prove(volume, a_disk(capacity=len(sparse)), report=lambda *_: None, stop=Stop())
+    prove(volume, "disk-0", len(sparse), report=lambda *_: None, stop=Stop())
 
 
 def test_a_device_that_cannot_discard_gets_zeros_where_it_holds_something_else(
