@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import ssl
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+from steps.disk.follow import following
 from steps.disk.land import Landed, Source, land
 from steps.disk.volume import Place, Volume
 from steps.model import scratch
@@ -81,7 +83,8 @@ def export_planned(context: Context, disk_id: str) -> Landed:
     def export(provider: Provider) -> Landed:
         return provider.export(machine, disk, out, plan.target.format, progress.update)
 
-    landed = with_source(context, f"export-{disk_id}", export, done=lambda: progress.done)
+    with following(out) if isinstance(out, Volume) else nullcontext():
+        landed = with_source(context, f"export-{disk_id}", export, done=lambda: progress.done)
     progress.finish()
     return landed
 

@@ -6,11 +6,12 @@ import json
 import logging
 from collections.abc import Callable
 
+from steps.disk.follow import Followed
 from steps.disk.landed import Landed
-from steps.disk.readback import read_back
+from steps.disk.readback import ReadBack, read_back
 from steps.disk.state import JSON_ERRORS, replace_file
 from steps.disk.volume import Volume, VolumeFiles
-from steps.disk.volume_sink import BlockSums
+from steps.disk.volume_sink import KnownSums
 from steps.model.contract import Exit, StepError
 from steps.runtime.stop import Stop
 
@@ -38,17 +39,11 @@ def prove(
     if _is_proved(files, landed):
         log.info("%s was read back before", name)
         return
-    try:
-        result = read_back(
-            volume.disk,
-            BlockSums(files.sums, capacity, capacity),
-            capacity,
-            is_device=volume.is_device,
-            report=report,
-            stop=stop,
-        )
-    except OSError as error:
-        raise files.fault(error) from error
+    followed = Followed.load(files, landed.key)
+    if followed is not None and followed.differs_at is not None:
+        result = ReadBack(followed.until, followed.differs_at)
+    else:
+        result = _read_rest(files, capacity, followed.until if followed else 0, report, stop)
     if result.differs_at is not None:
         files.remove_records()
         raise StepError(
@@ -60,6 +55,25 @@ def prove(
         )
     replace_file(files.proved, json.dumps({"key": landed.key, "size": landed.size}) + "\n")
     log.info("%s was read back: %d bytes are equal to what was written", name, result.read)
+
+
+def _read_rest(
+    files: VolumeFiles, capacity: int, start: int, report: Callable[[int, int], None], stop: Stop
+) -> ReadBack:
+    """Read back what nobody has read while it arrived (`steps.disk.follow`)."""
+    volume = files.volume
+    try:
+        return read_back(
+            volume.disk,
+            KnownSums(files.sums),
+            capacity,
+            start=start,
+            is_device=volume.is_device,
+            report=report,
+            stop=stop,
+        )
+    except OSError as error:
+        raise files.fault(error) from error
 
 
 def _is_proved(files: VolumeFiles, landed: Landed) -> bool:

@@ -68,6 +68,8 @@ class VolumeFiles(LandingFiles):
     disk.raw.state.json   where to resume; at the very end: that the disk is complete
     disk.raw.sums         the checksums of its blocks
     disk.raw.landed.json  what landed
+    disk.raw.followed.json  how far it was read back while it arrived
+    disk.raw.rewritten    blocks did not arrive in order: what was read back does not count
     disk.raw.proved.json  that it was read back and found equal
     """
 
@@ -76,6 +78,8 @@ class VolumeFiles(LandingFiles):
         self.volume = volume
         self.partial = volume.disk
         self.sums = self.out.with_name(self.out.name + ".sums")
+        self.followed = self.out.with_name(self.out.name + ".followed.json")
+        self.rewritten = self.out.with_name(self.out.name + ".rewritten")
         self.proved = self.out.with_name(self.out.name + ".proved.json")
         self._lock_file = self.out.with_name(self.out.name + ".lock")
 
@@ -98,7 +102,8 @@ class VolumeFiles(LandingFiles):
 
     def remove_records(self) -> None:
         super().remove_records()
-        self.proved.unlink(missing_ok=True)
+        for record in (self.proved, self.followed, self.rewritten):
+            record.unlink(missing_ok=True)
         self.sums.unlink(missing_ok=True)
 
     def sink(
@@ -113,7 +118,14 @@ class VolumeFiles(LandingFiles):
             raise AssertionError("a volume takes a raw disk of a known size")
         kept = int(saved["high"]) if saved else 0
         sums = BlockSums(self.sums, capacity, kept)
-        return VolumeSink(writer, sums, capacity, is_device=self.volume.is_device, saved=saved)
+        return VolumeSink(
+            writer,
+            sums,
+            capacity,
+            is_device=self.volume.is_device,
+            saved=saved,
+            rewritten=self.rewritten.touch,
+        )
 
     def landed_size(self, file: int, capacity: int | None) -> int:
         return capacity or 0

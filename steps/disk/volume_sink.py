@@ -13,6 +13,7 @@ import mmap
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,8 +39,31 @@ def sums_size(capacity: int) -> int:
     return -(-capacity // CLUSTER) * _ENTRY.size
 
 
-class BlockSums:
-    """The checksums of the blocks of a disk, in the file `path`; 0: never written, so zeros.
+class KnownSums:
+    """The checksums of the blocks of a disk, in the file `path`; 0: never written, so zeros."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError or ValueError if there are none."""
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def get(self, offset: int) -> int:
+        """The checksum of the block at `offset`."""
+        found: int = _ENTRY.unpack_from(self._map, offset // CLUSTER * _ENTRY.size)[0]
+        return found
+
+    def count(self) -> int:
+        """The number of blocks."""
+        return len(self._map) // _ENTRY.size
+
+    def are_unwritten(self, first: int, last: int) -> bool:
+        """Whether none of the blocks from `first` to before `last` was written."""
+        entries = self._map[first * _ENTRY.size : last * _ENTRY.size]
+        return entries.count(0) == len(entries)
+
+
+class BlockSums(KnownSums):
+    """The same while the disk is written.
 
     Only those of the first `kept` bytes of the disk are kept: an attempt may write less behind its last
     checkpoint than the one before did.
@@ -59,20 +83,6 @@ class BlockSums:
         """Note that `block` was written at `offset`."""
         _ENTRY.pack_into(self._map, offset // CLUSTER * _ENTRY.size, block_sum(block))
 
-    def get(self, offset: int) -> int:
-        """The checksum of the block at `offset`."""
-        found: int = _ENTRY.unpack_from(self._map, offset // CLUSTER * _ENTRY.size)[0]
-        return found
-
-    def count(self) -> int:
-        """The number of blocks."""
-        return len(self._map) // _ENTRY.size
-
-    def are_unwritten(self, first: int, last: int) -> bool:
-        """Whether none of the blocks from `first` to before `last` was written."""
-        entries = self._map[first * _ENTRY.size : last * _ENTRY.size]
-        return entries.count(0) == len(entries)
-
     def sync(self) -> None:
         """Store them durably (msync(2), MS_SYNC). Raises OSError."""
         self._map.flush()
@@ -89,7 +99,11 @@ class VolumeSink:
         *,
         is_device: bool,
         saved: CheckpointState | None = None,
+        rewritten: Callable[[], None] = lambda: None,
     ) -> None:
+        """`rewritten` is called when a block is written behind one that was written before, at most once."""
+        self._rewritten = rewritten
+        self._in_order = True
         self._writer = writer
         self._sums = sums
         self._capacity = capacity
@@ -110,6 +124,9 @@ class VolumeSink:
 
     def write(self, offset: int, block: Block) -> None:
         block = block[: self._capacity - offset]  # small grains are joined to whole blocks, also the last
+        if offset < self._high and self._in_order:
+            self._in_order = False
+            self._rewritten()  # before the block changes
         self._sums.put(offset, block)
         self._writer.write(offset, block)
         self._high = max(self._high, offset + len(block))
