@@ -11,6 +11,7 @@ import pytest
 from steps.disk import proof
 from steps.disk.follow import Followed, Follower, following
 from steps.disk.landed import Landed
+from steps.disk.readback import read_back
 from steps.disk.sink import CLUSTER
 from steps.disk.volume import Volume, VolumeFiles
 from steps.model.contract import Exit, StepError
@@ -50,7 +51,7 @@ def at_the_middle(do: Callable[[], object]) -> Callable[[int, int], None]:
 def reads_from(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Where the proof begins to read."""
     starts: list[int] = []
-    real = proof.read_back
+    real = read_back
 
     def noted(*arguments: object, start: int = 0, **named: object) -> object:
         starts.append(start)
