@@ -4,15 +4,16 @@ This happens before the VM is shut down. The target checks the objects by dry ru
 The step has no credentials of the source: it knows the VM from the result of `preflight`. When the target
 refuses, the source is unchanged: correct the request or the cluster, and run the import again.
 
-In a cluster the step also creates what later stages mount: scratch claims, Services, and the documents
-`machine.json` and `volumes.json`. So no step that reads foreign data needs a right on the cluster.
+In a cluster the step also creates what later stages mount: scratch claims and Services, or the claims on
+which the disks land, and the documents `machine.json` and `volumes.json`. So no step that reads foreign data
+needs a right on the cluster.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from steps.model.admission import Verdict
 from steps.model.concerns import about
@@ -20,14 +21,17 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.limits import exceeded
 from steps.model.machine import Machine
-from steps.model.mapping import blocking, shape
-from steps.model.plan import Plan
+from steps.model.mapping import Shape, blocking, shape
+from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
 
 if TYPE_CHECKING:
     from steps.targets.cluster.run_objects import RunObjects
+    from steps.targets.kubevirt.landing_claims import LandingClaims
+
+    ClaimsFor = Callable[[Volumes], LandingClaims]
 
 ADMISSION: Final = "admission.json"
 DISKS: Final = "disks.json"
@@ -37,7 +41,7 @@ examples:
   python -m steps.admit --workflow vmi-web-0a1b2c3d-g1
 
 results among the outputs: admission.json (what passed, what the target changes, what could not be checked),
-volumes.json (the names of the volumes), disks.json (the ids of the disks)
+volumes.json (the names of the volumes), disks.json (the disks: their ids, or where they land)
 """
 
 
@@ -66,9 +70,10 @@ def body(context: Context) -> None:
     for disk, name in volumes.names.items():
         log.info("name of the volume", disk=disk, volume=name)
     run_files.save(volumes)
+    disks = run_files.disks(target_shape, volumes)
     volumes.save(context.outputs / VOLUMES)
     admission.save(context.outputs / ADMISSION)
-    write_atomically(context.outputs / DISKS, json.dumps([disk.id for disk in machine.disks]))
+    write_atomically(context.outputs / DISKS, json.dumps(disks))
 
 
 class FolderFiles:
@@ -92,6 +97,10 @@ class FolderFiles:
     def save(self, volumes: Volumes) -> None:
         """Nothing: the runner adds the outputs to the request folder."""
 
+    def disks(self, target_shape: Shape, volumes: Volumes) -> list[Any]:
+        """The ids of the disks, for which the later stages run."""
+        return [disk.id for disk in target_shape.disks]
+
 
 class ClusterFiles:
     """The documents of a run in a cluster: they are in the Workflow, and in objects of the run."""
@@ -106,6 +115,10 @@ class ClusterFiles:
         self._run_objects.prepare(self._machine)
         return self._machine
 
+    def disks(self, target_shape: Shape, volumes: Volumes) -> list[Any]:
+        """As above."""
+        return [disk.id for disk in target_shape.disks]
+
     def chosen_now(self) -> Volumes | None:
         """As above."""
         return self._run_objects.attempt_volumes(self._workflow)
@@ -119,6 +132,23 @@ class ClusterFiles:
         self._run_objects.store_volumes(volumes, self._workflow)
 
 
+class LandingFiles(ClusterFiles):
+    """The same if the disks land on their volumes: there is neither scratch nor a Service."""
+
+    def __init__(self, run_objects: RunObjects, machine: Machine, workflow: str, claims: ClaimsFor) -> None:
+        super().__init__(run_objects, machine, workflow)
+        self._claims = claims
+
+    def prepared_machine(self) -> Machine:
+        """The VM that `preflight` found."""
+        self._run_objects.publish_machine(self._machine)
+        return self._machine
+
+    def disks(self, target_shape: Shape, volumes: Volumes) -> list[Any]:
+        """Where the disks land. The claims exist then; the target has accepted the VM before."""
+        return [one.model_dump() for one in self._claims(volumes).ensure(target_shape)]
+
+
 def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
     from steps.targets.cluster.completion import WorkflowRef  # noqa: PLC0415
@@ -129,7 +159,15 @@ def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     workflow = WorkflowRef(context.arguments.workflow, namespace)
     machine = read_machine(cluster, workflow, context.stop)
     refuse_excess(plan, machine)
-    return ClusterFiles(RunObjects(plan, cluster, namespace), machine, workflow.name)
+    run_objects = RunObjects(plan, cluster, namespace)
+    if plan.target.way is not DiskWay.LAND:
+        return ClusterFiles(run_objects, machine, workflow.name)
+    from steps.targets.kubevirt.landing_claims import LandingClaims  # noqa: PLC0415 - likewise
+
+    def claims(volumes: Volumes) -> LandingClaims:
+        return LandingClaims(plan, machine, cluster, context.stop, volumes=volumes, release=namespace)
+
+    return LandingFiles(run_objects, machine, workflow.name, claims)
 
 
 def refuse_excess(plan: Plan, machine: Machine) -> None:

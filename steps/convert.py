@@ -3,8 +3,11 @@
 A disk that landed in that format is checked; any other is converted by qemu-img. Formats are always
 named: a format guessed from the content lets a guest choose how its own disk is read.
 
-The target guesses, because nothing tells it the format. So a raw disk that would be taken for something else
-becomes a qcow2 image: its header proves what is inside (see `steps.disk.guesses`).
+A disk that landed directly on its volume is read back from it and compared with what export wrote: a volume
+has no format but raw, and no program guesses one.
+
+In all other cases the target guesses, because nothing tells it the format. So a raw disk that would be taken
+for something else becomes a qcow2 image: its header proves what is inside (see `steps.disk.guesses`).
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from steps.disk import qemu, wrap
 from steps.disk.guesses import HEAD_BYTES, Guess, guess
 from steps.disk.land import Landed
 from steps.disk.landed import LandingFiles
+from steps.disk.proof import prove
+from steps.disk.volume import Volume
 from steps.model import scratch
-from steps.model.contract import Exit, StepError
-from steps.model.plan import DiskFormat
+from steps.model.contract import VOLUME, Exit, StepError
+from steps.model.plan import DiskFormat, DiskWay
 from steps.model.scratch import Ready
 from steps.runtime.program import Arguments, Context, log, run
 from steps.runtime.progress import Progress
@@ -79,9 +84,21 @@ class Prepared:
 
 
 def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
-    """Check or convert the disk that export left in scratch, and record which file it is."""
-    target_format = context.plan().target.format
-    disk = context.machine().disk(disk_id)
+    """Check or convert the disk that export left in scratch, and record which file it is.
+
+    A disk that landed on its volume is read back.
+    """
+    plan, disk = context.plan(), context.machine().disk(disk_id)
+    target_format = plan.target.format
+    if plan.target.way is DiskWay.LAND:
+        prove(
+            Volume.at(VOLUME, context.scratch),
+            disk.id,
+            disk.capacity,
+            report=progress.update,
+            stop=context.stop,
+        )
+        return
     out = scratch.landing(context.scratch, target_format)
     landed = Landed.load(out)
     prepared = ensure_format(

@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import ssl
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+from steps.disk.follow import following
 from steps.disk.land import Landed, Source, land
+from steps.disk.volume import Place, Volume
 from steps.model import scratch
-from steps.model.contract import Exit, StepError
-from steps.model.plan import DiskFormat
+from steps.model.contract import VOLUME, Exit, StepError
+from steps.model.plan import DiskFormat, DiskWay, Plan
 from steps.providers import Provider
 from steps.providers.outage import with_source
 from steps.runtime.program import Arguments, Context, log, run
@@ -63,17 +66,25 @@ def body(context: Context) -> None:
     )
 
 
+def landing_place(context: Context, plan: Plan) -> Place:
+    """Where a disk lands: on scratch, or on the volume that it will live on."""
+    if plan.target.way is DiskWay.LAND:
+        return Volume.at(VOLUME, context.scratch)
+    return scratch.landing(context.scratch, plan.target.format)
+
+
 def export_planned(context: Context, disk_id: str) -> Landed:
-    """Export a disk of the plan's VM to scratch."""
+    """Export a disk of the plan's VM to scratch, or to its volume."""
     plan, machine = context.plan(), context.machine()
     disk = machine.disk(disk_id)
     progress = Progress.from_environment(disk.allocated or disk.capacity)
-    out = scratch.landing(context.scratch, plan.target.format)
+    out = landing_place(context, plan)
 
     def export(provider: Provider) -> Landed:
         return provider.export(machine, disk, out, plan.target.format, progress.update)
 
-    landed = with_source(context, f"export-{disk_id}", export, done=lambda: progress.done)
+    with following(out) if isinstance(out, Volume) else nullcontext():
+        landed = with_source(context, f"export-{disk_id}", export, done=lambda: progress.done)
     progress.finish()
     return landed
 

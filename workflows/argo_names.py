@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from steps.model.names import short
-from steps.model.plan import SourcePlan
+from steps.model.plan import DiskWay, SourcePlan
 from steps.model.sources import SourceKind
 from workflows.stages import Identity, Limit
 
@@ -19,9 +19,13 @@ DEFAULT: Final = "default"
 _CONFIG_KEY: Final = 253
 
 
-def template_name(kind: SourceKind) -> str:
-    """The WorkflowTemplate for sources of a kind; they differ in the provider's image only."""
-    return f"vmferry-{kind.provider}"
+LANDS: Final = "-land"
+"""The end of the names of the WorkflowTemplates whose disks land on their volumes."""
+
+
+def template_name(kind: SourceKind, way: DiskWay = DiskWay.PULL) -> str:
+    """The WorkflowTemplate for sources of a kind; those of a way differ in the provider's image only."""
+    return f"vmferry-{kind.provider}{LANDS if way is DiskWay.LAND else ''}"
 
 
 def service_account(identity: Identity) -> str:

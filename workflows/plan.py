@@ -16,6 +16,7 @@ from steps.model.plan import (
     CpuTopology,
     DiskFormat,
     DiskRule,
+    DiskWay,
     ImportRef,
     InterfaceModel,
     MacPolicy,
@@ -29,7 +30,7 @@ from steps.model.plan import (
     TargetPlan,
 )
 from steps.model.sources import SourceKind
-from workflows import texts
+from workflows import texts, ways
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
 from workflows.api.spec import DiskMapping, NetworkMapping, SourceReference, VirtualMachineImportSpec
@@ -73,7 +74,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
             force=bool(spec.force_power_off), grace_seconds=grace if grace > 0 else GRACE_SECONDS
         ),
         skip_preflight_checks=bool(spec.skip_preflight_checks),
-        target=target_plan(import_, settings),
+        target=target_plan(import_, settings, SourceKind(source.kind)),
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
         scratch=settings.scratch,
@@ -93,16 +94,21 @@ def source_plan(source: Source) -> SourcePlan:
     )
 
 
-def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan:
+def target_plan(import_: VirtualMachineImport, settings: Settings, source: SourceKind) -> TargetPlan:
     """What to create at the target."""
     spec, namespace = import_.spec, import_.metadata.namespace
     kubevirt = settings.target is TargetKind.KUBEVIRT
+    classes = (spec.storage_class, *(row.storage_class for row in spec.disk_mapping))
+    chosen = ways.choose(settings, source, classes)
+    lands = chosen.way is DiskWay.LAND
     return TargetPlan(
         kind=settings.target,
         namespace=namespace,
         vm_name=spec.target_virtual_machine_name,
-        # CDI downloads every zero of a raw disk.
-        format=DiskFormat.QCOW2 if kubevirt else settings.format,
+        # CDI downloads every zero of a raw disk. A volume holds a raw disk.
+        format=(DiskFormat.RAW if lands else DiskFormat.QCOW2) if kubevirt else settings.format,
+        way=chosen.way,
+        way_reason=chosen.why,
         storage_class=spec.storage_class,
         default_bus=Bus(spec.default_disk_bus_type or Bus.VIRTIO),
         default_model=spec.default_network_interface_model or InterfaceModel.VIRTIO,

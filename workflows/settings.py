@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated
 
 from pydantic import Field
@@ -18,6 +19,15 @@ from steps.model.plan import (
 )
 
 
+class WantedWay(enum.StrEnum):
+    """How disks shall get to their volumes on KubeVirt."""
+
+    PULL = "pull"
+    LAND = "land"
+    AUTO = "auto"
+    """`land` where the disks of the source can be decoded while they arrive, else `pull`."""
+
+
 class Settings(Document):
     """Defaults and policies; the chart's values, or the options of the command line."""
 
@@ -32,5 +42,10 @@ class Settings(Document):
     reuse_unstamped: bool = False
     """Whether to reuse an image that has this import's name but no digest (vm-import-controller's images)."""
     limits: ImportLimits = ImportLimits()
+    disks: WantedWay = WantedWay.PULL
+    pull_classes: tuple[str, ...] = ()
+    """Storage classes whose volumes cannot be given to another namespace: with `auto` their imports pull."""
+    mounts_claims: bool = True
+    """Whether the stages run as pods, which can mount the claims of the cluster."""
     local_files: bool = False
     """Whether the address of a source may be a file: on a person's own computer, never in a pod."""

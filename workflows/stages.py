@@ -13,7 +13,7 @@ from typing import Final
 
 from steps.model import leftovers
 from steps.model.machine_output import MACHINE_OUTPUT
-from steps.model.plan import TargetKind
+from steps.model.plan import DiskWay, TargetKind
 from steps.model.restore import RESTORED
 
 
@@ -52,6 +52,7 @@ class Capability(enum.Enum):
     PULLS = "fetches disks over HTTP"
     RUNS = "runs VMs"
     JUDGES = "says whether it would accept a VM before the VM is made"
+    LANDS = "takes the volumes on which its disks were landed"
     CLAIMS = "has the scratch of a run in claims, because the stages run as pods"
 
 
@@ -104,6 +105,9 @@ class Stage:
     """Whether `steps.unchanged` runs first: it proves that the VM was not started at its source."""
     scratch: bool = False
     """Whether the disk's scratch is mounted."""
+    volume: bool = False
+    """Whether it works on the disk itself: if disks land on their volumes, that volume is mounted, and
+    scratch has only the records of the landing."""
     scratch_unless: Capability | None = None
     """If the target can do this, the parallel stage mounts scratch instead: a claim has one pod at a time."""
     address: bool = False
@@ -111,6 +115,8 @@ class Stage:
     weight: int = 0
     """Share of the disk's percentage; 0 for stages that take almost no time."""
     needs: Capability | None = None
+    unless: Capability | None = None
+    """The stage does not apply to a target that can do this."""
     limit: Limit | None = None
     documents: tuple[str, ...] = ()
     """Results that the embedded runner adds to the request for the later stages."""
@@ -178,6 +184,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         in_transfer=True,
         credentials=True,
         scratch=True,
+        volume=True,
         weight=70,
         limit=Limit.STREAMS,
         retry=Retry(limit=5),
@@ -191,6 +198,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         image=Image.DISK,
         in_transfer=True,
         scratch=True,
+        volume=True,
         weight=10,
     ),
     Stage(
@@ -220,12 +228,26 @@ STAGES: Final[tuple[Stage, ...]] = (
         scratch_unless=Capability.PULLS,
         address=True,
         weight=20,
+        unless=Capability.LANDS,
         outputs=("image", "digest", "integrity", "volume"),
+    ),
+    Stage(
+        "hand-over",
+        "Hand the volume with the disk over to the namespace of the import",
+        after=("convert",),
+        identity=Identity.TARGET,
+        scope=Scope.DISK,
+        image=Image.TARGET,
+        api=True,
+        in_transfer=True,
+        needs=Capability.LANDS,
+        retry=Retry(limit=5),
+        outputs=("integrity", "volume"),
     ),
     Stage(
         "build",
         "Create the VM from its disks",
-        after=("image", "serve"),
+        after=("image", "serve", "hand-over"),
         identity=Identity.TARGET,
         image=Image.TARGET,
         api=True,
@@ -299,30 +321,52 @@ DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 
 """The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
     TargetKind.DIRECTORY: frozenset(),
-    TargetKind.HARVESTER: frozenset(Capability),
-    TargetKind.KUBEVIRT: frozenset(Capability),
+    TargetKind.HARVESTER: frozenset(Capability) - {Capability.LANDS},
+    TargetKind.KUBEVIRT: frozenset(Capability) - {Capability.LANDS},
 }
+"""What a target can do with disks that are pulled."""
 
 
-def stages_for(target: TargetKind, *, embedded: bool = False) -> tuple[Stage, ...]:
-    """The rows that apply to a target. Edges skip over the rows that do not apply.
+def stages_for(
+    target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False
+) -> tuple[Stage, ...]:
+    """The rows that apply to a target and a way of its disks. Edges skip over the rows that do not apply.
 
     With `embedded`, the stages run as local processes, so scratch is in folders.
     """
     able = CAPABILITIES[target] - ({Capability.CLAIMS} if embedded else set())
-    kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
+    if way is DiskWay.LAND:
+        able = able - {Capability.PULLS} | {Capability.LANDS}
+    kept = [stage for stage in STAGES if _applies(stage, able)]
     names = {stage.name for stage in kept}
     return tuple(_fit(stage, names, able) for stage in kept)
 
 
-def planned_names(target: TargetKind, *, embedded: bool = False) -> list[str]:
+def planned_names(target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False) -> list[str]:
     """The stages of an import that succeeds, in order."""
-    return [stage.name for stage in stages_for(target, embedded=embedded) if stage.name != HALT]
+    return [stage.name for stage in stages_for(target, way, embedded=embedded) if stage.name != HALT]
+
+
+def _applies(stage: Stage, able: frozenset[Capability]) -> bool:
+    is_needed = stage.needs is None or stage.needs in able
+    return is_needed and (stage.unless is None or stage.unless not in able)
 
 
 def _fit(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
     scratch = stage.scratch and stage.scratch_unless not in able
-    return replace(stage, after=tuple(sorted(_nearest(stage.after, names))), scratch=scratch)
+    after = _without_earlier(_nearest(stage.after, names), names)
+    volume = stage.volume and Capability.LANDS in able
+    return replace(stage, after=tuple(sorted(after)), scratch=scratch, volume=volume)
+
+
+def _without_earlier(after: set[str], names: set[str]) -> set[str]:
+    """The predecessors without those that another one of them waits for."""
+    return after - {earlier for name in after for earlier in _all_before(name, names)}
+
+
+def _all_before(name: str, names: set[str]) -> set[str]:
+    direct = _nearest(stage_named(name).after, names)
+    return direct | {earlier for one in direct for earlier in _all_before(one, names)}
 
 
 def _nearest(after: Iterable[str], names: set[str]) -> set[str]:

@@ -135,7 +135,8 @@ def document(result: DryRunResult) -> dict[str, Any]:
         "reasons": [{"exitCode": int(code), "message": text} for code, text in result.reasons],
         "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
         "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
-        "stages": planned_names(plan.target.kind, embedded=True),
+        "stages": planned_names(plan.target.kind, plan.target.way, embedded=True),
+        "disks": {"way": str(plan.target.way), "reason": plan.target.way_reason},
         "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
         "target": result.shape.model_dump(by_alias=True, mode="json") if result.shape else None,
         "manifest": result.manifest,
@@ -162,6 +163,9 @@ def _parts(result: DryRunResult) -> Iterator[RenderableType]:
         yield _machine(result.machine, result.shape)
         yield _disks(result.machine, result.shape)
         yield _interfaces(result.machine, result.shape)
+    if result.job.plan.target.way_reason:
+        target = result.job.plan.target
+        yield Text.assemble(("disks: ", "bold"), f"{target.way}, because {target.way_reason}")
     for concern in concerns(result):
         if concern.severity is not Severity.BLOCK:
             yield Text.assemble((f"{concern.severity}: ", "yellow"), str(concern))

@@ -40,7 +40,7 @@ from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy,
 from steps.model.yaml import to_yaml
 from steps.runtime.program import PLAN
 from steps.runtime.stop import Stop
-from workflows.settings import Settings
+from workflows.settings import Settings, WantedWay
 from workflows.status.nodes import Phase, phase_of
 
 __all__ = ["app", "attempt", "main"]
@@ -60,13 +60,21 @@ def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
             style="dim",
             soft_wrap=True,
         )
-    local = settings.model_copy(update={"local_files": True})
+    local = settings.model_copy(update={"local_files": True, "mounts_claims": False})
     return resolve.jobs(given, environment.read(os.environ), local)
 
 
 Topology = Annotated[
     CpuTopology,
     typer.Option(help="CPU topology: one socket, as Harvester needs it, or the topology of the source."),
+]
+
+Disks = Annotated[
+    WantedWay,
+    typer.Option(
+        help="How disks get to their volumes on KubeVirt. A local process cannot mount a claim, so `auto` is "
+        "`pull` here: CDI downloads them. `land` needs vmferry in the cluster."
+    ),
 ]
 
 SourceWait = Annotated[
@@ -96,6 +104,7 @@ def run(
         typer.Option(help="If the VM's name is not a DNS-1123 label: normalise it, or refuse the import."),
     ] = NamePolicy.NORMALISE,
     cpu_topology: Topology = CpuTopology.ONE_SOCKET,
+    disks: Disks = WantedWay.PULL,
     retry_delay: Annotated[
         float,
         typer.Option(
@@ -123,6 +132,7 @@ def run(
         network_policy=network_policy,
         name_policy=name_policy,
         cpu_topology=cpu_topology,
+        disks=disks,
         source_wait_seconds=source_wait,
     )
     jobs = _jobs(filename, settings)
@@ -263,6 +273,7 @@ def plan(
     network_policy: Annotated[NetworkPolicy, typer.Option()] = NetworkPolicy.LENIENT,
     name_policy: Annotated[NamePolicy, typer.Option()] = NamePolicy.NORMALISE,
     cpu_topology: Topology = CpuTopology.ONE_SOCKET,
+    disks: Disks = WantedWay.PULL,
     output: Output = OutputFormat.TABLE,
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Changes nothing.
@@ -271,7 +282,11 @@ def plan(
     runs.
     """
     settings = Settings(
-        target=to, network_policy=network_policy, name_policy=name_policy, cpu_topology=cpu_topology
+        target=to,
+        network_policy=network_policy,
+        name_policy=name_policy,
+        cpu_topology=cpu_topology,
+        disks=disks,
     )
     stop = Stop()
     results = [dryrun.dry_run(job, stop) for job in _jobs(filename, settings)]

@@ -10,12 +10,13 @@ from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environm
 from controller.manifests.read import InvalidManifestsError, Manifests
 from steps.model.naming import normalise
 from steps.model.plan import Plan, SourcePlan, TargetKind
+from workflows import ways
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import (
     Source,
 )
 from workflows.plan import Invalid, plan, source_plan, source_reasons
-from workflows.settings import Settings
+from workflows.settings import Settings, WantedWay
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def _target_faults(import_: VirtualMachineImport, settings: Settings) -> Iterato
     wanted, given = import_.spec.target, settings.target
     if wanted and given not in (TargetKind.DIRECTORY, TargetKind(wanted)):
         yield f"spec.target is {wanted}; run `vmferry run --to {wanted}`, or remove the field"
+    if given is TargetKind.KUBEVIRT and settings.disks is WantedWay.LAND and not settings.mounts_claims:
+        yield ways.EMBEDDED_LAND
 
 
 def _clashes(resolved: Iterable[Job]) -> Iterator[str]:

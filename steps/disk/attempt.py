@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from steps.disk.body import Body
 from steps.disk.checkpoint import Checkpoints
 from steps.disk.detect import Decoder, decoder_for, resume_decoder
-from steps.disk.faults import SpaceNeed, broken_stream_fault, corruption_fault, is_no_space, storage_fault
+from steps.disk.faults import SpaceNeed, broken_stream_fault, corruption_fault, is_no_space
 from steps.disk.landed import Landed, LandingFiles
 from steps.disk.plain_decoder import PlainDecoder
 from steps.disk.pump import CHUNK, Chunk, Pump
-from steps.disk.qcow2 import Qcow2Sink, max_file_size
-from steps.disk.raw import RawSink
+from steps.disk.qcow2 import max_file_size
 from steps.disk.sink import Sink
 from steps.disk.source import DiskFormat, Source
 from steps.disk.state import LandingState
@@ -153,7 +152,7 @@ class LandAttempt:
                     sink=sink.checkpoint_state(),
                 )
 
-            checkpoints = Checkpoints(self._request.files.state, writer, snapshot)
+            checkpoints = Checkpoints(self._request.files.state, writer, snapshot, sync_sink=sink.sync)
             with _save_note_if_full(checkpoints):
                 self._decode(stream, decoder, sink, checkpoints, writer)
                 state = snapshot()
@@ -197,7 +196,8 @@ class LandAttempt:
     def _sink(self, writer: BackgroundWriter, decoder: Decoder) -> Sink:
         saved = self._state.sink if self._state else None
         is_qcow2 = self._request.format == "qcow2" and decoder.format == "raw"
-        return Qcow2Sink(writer, saved) if is_qcow2 else RawSink(writer, saved)
+        files = self._request.files
+        return files.sink(writer, saved, qcow2=is_qcow2, capacity=self._request.capacity)
 
     def _check_early(self, decoder: Decoder) -> None:
         """Refuse early what would otherwise be noticed at the end, or not at all."""
@@ -210,6 +210,8 @@ class LandAttempt:
                 "set the length of the disk",
             )
         self._check_size(decoder)
+        request = self._request
+        request.files.check_room(self._file, decoder.format, decoder.size or request.capacity)
 
     def _check_size(self, decoder: Decoder) -> None:
         """Compare the disk's size, once it is known, with the expected one."""
@@ -237,7 +239,7 @@ class LandAttempt:
             source_bytes=stream.position - self._start,
             resumed_at=self._start,
             source_digest=f"crc32:{stream.marked()[1]:08x}",
-            size=os.fstat(self._file).st_size,
+            size=files.landed_size(self._file, decoder.size),
             key=self._request.key,
         )
 
@@ -247,7 +249,7 @@ class LandAttempt:
         try:
             yield
         except OSError as error:
-            raise storage_fault(error, self._request.files.partial, self._need(decoder)) from error
+            raise self._request.files.fault(error, self._need(decoder)) from error
 
     def _need(self, decoder: Decoder) -> SpaceNeed:
         """The bytes that the partial file uses and may need."""

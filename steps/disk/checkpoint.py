@@ -41,8 +41,11 @@ class Checkpoints:
         writer: BackgroundWriter,
         snapshot: Callable[[], LandingState],
         clock: Callable[[], float] = time.monotonic,
+        sync_sink: Callable[[], None] = lambda: None,
     ) -> None:
+        """`sync_sink` stores durably what the sink keeps outside of the disk's file."""
         self._path = path
+        self._sync_sink = sync_sink
         self._writer = writer
         self._snapshot = snapshot
         self._clock = clock
@@ -102,6 +105,7 @@ class Checkpoints:
         """Sync everything written to the disk; call it in the writing thread. Raises OSError."""
         try:
             os.fdatasync(self._writer.file)
+            self._sync_sink()
         except OSError:
             # The kernel reports lost writes once (fsync(2)): a later successful sync proves nothing.
             self._last_note = None

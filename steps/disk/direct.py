@@ -12,7 +12,7 @@ import fcntl
 import mmap
 import os
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
@@ -33,22 +33,38 @@ def read_chunks(path: Path) -> Generator[memoryview]:
 
     A chunk is valid until the next one is requested. Raises OSError.
     """
+    for _, chunk in read_ranges(path, [(0, path.stat().st_size)]):
+        yield chunk
+
+
+def read_ranges(path: Path, ranges: Iterable[tuple[int, int]]) -> Generator[tuple[int, memoryview]]:
+    """The bytes of a file or a device in these ranges (start, end), in order: (offset, bytes).
+
+    A piece is valid until the next one is requested.
+
+    Raises:
+        OSError: it cannot be read, or ends before the end of a range.
+    """
     file = _open_direct(path)
     try:
-        size = os.fstat(file).st_size
-        offsets = iter(range(0, size, _READ_BYTES))
+        pieces = (
+            (offset, min(_READ_BYTES, end - offset))
+            for start, end in ranges
+            for offset in range(start, end, _READ_BYTES)
+        )
         with ThreadPoolExecutor(_PARALLEL_READS, "disk-reader") as readers:
             free_buffers = [mmap.mmap(-1, _READ_BYTES) for _ in range(_PARALLEL_READS + 1)]
-            reads: deque[tuple[mmap.mmap, Future[int]]] = deque()
+            reads: deque[tuple[mmap.mmap, int, int, Future[int]]] = deque()
             while True:
-                while free_buffers and (offset := next(offsets, None)) is not None:
+                while free_buffers and (piece := next(pieces, None)) is not None:
                     buffer = free_buffers.pop()
-                    count = min(_READ_BYTES, size - offset)
-                    reads.append((buffer, readers.submit(_read, file, buffer, offset, count)))
+                    reads.append((buffer, *piece, readers.submit(_read, file, buffer, *piece)))
                 if not reads:
                     return
-                buffer, read = reads.popleft()
-                yield memoryview(buffer)[: read.result()]
+                buffer, offset, wanted, read = reads.popleft()
+                if read.result() < wanted:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                yield offset, memoryview(buffer)[:wanted]
                 free_buffers.append(buffer)
     finally:
         os.close(file)

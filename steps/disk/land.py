@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from steps.disk.attempt import CannotResumeError, LandAttempt, LandRequest
 from steps.disk.body import Body
-from steps.disk.faults import storage_fault
-from steps.disk.landed import Landed, LandingFiles
+from steps.disk.landed import Landed
 from steps.disk.layers import layered_body
 from steps.disk.source import DiskFormat, Source, Validators
 from steps.disk.state import LandingState
+from steps.disk.volume import Place, files_at
 from steps.runtime.stop import Stop
 
 __all__ = ["Landed", "Source", "land"]
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def land(
     source: Source,
-    out: Path,
+    out: Place,
     *,
     format: DiskFormat,  # noqa: A002 - the name everybody expects
     capacity: int | None,
@@ -36,7 +35,8 @@ def land(
 
     Args:
         source: the place of the bytes and their expected content.
-        out: the finished disk; until then only `OUT.partial` and `OUT.state.json` exist.
+        out: the finished disk; until then only `OUT.partial` and `OUT.state.json` exist. Or the volume on
+            which a raw disk lands directly (`steps.disk.volume`).
         format: of the finished disk.
         capacity: bytes the disk must have, None if unknown.
         report: called with bytes done and their total, about once per MiB: of the source where its
@@ -50,16 +50,16 @@ def land(
             not such a disk; NO_SPACE for the scratch. What landed is kept for the next attempt.
         Stopped: likewise.
     """
-    request = LandRequest(source, LandingFiles(out), format, capacity, report, stop, expected_bytes)
+    request = LandRequest(source, files_at(out), format, capacity, report, stop, expected_bytes)
     try:
         landed = request.files.recover(request.key)
         if landed is not None:
-            log.info("%s landed before: not reading it again", out.name)
+            log.info("%s landed before: not reading it again", request.files.out.name)
             return landed
         with request.files.open() as file:
             return _land(request, file)
     except OSError as error:
-        raise storage_fault(error, request.files.partial) from error
+        raise request.files.fault(error) from error
 
 
 def _land(request: LandRequest, file: int) -> Landed:

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from steps.disk.detect import FORMATS
+from steps.disk.faults import SpaceNeed, storage_fault
+from steps.disk.qcow2 import Qcow2Sink
+from steps.disk.raw import RawSink
+from steps.disk.sink import CheckpointState, Sink
 from steps.disk.state import JSON_ERRORS, LandingState, partial_path, replace_file, sync_folder
+from steps.disk.writer import BackgroundWriter
 from steps.model.contract import Exit, StepError
 
 
@@ -129,15 +134,39 @@ class LandingFiles:
         """The finished disk of an earlier attempt, after completing its last steps; else None."""
         state = LandingState.load(self.state, key)
         landed = self._completed(state) if state else None
-        if landed is not None and (
-            _has_full_size(self.partial, landed) or _has_full_size(landed.path, landed)
-        ):
+        if landed is not None and self._is_whole(landed):
             return replace(self.finish(landed), source_bytes=0)
         with contextlib.suppress(StepError):
             landed = Landed.load(self.out)
-            if landed.key == key and _has_full_size(landed.path, landed):
+            if landed.key == key and self._is_whole(landed):
                 return replace(landed, source_bytes=0)
         return None
+
+    def sink(
+        self, writer: BackgroundWriter, saved: CheckpointState | None, *, qcow2: bool, capacity: int | None
+    ) -> Sink:
+        """The sink that writes the open file of `writer`. Raises any error for a state that no sink saved."""
+        return Qcow2Sink(writer, saved) if qcow2 else RawSink(writer, saved)
+
+    def landed_size(self, file: int, capacity: int | None) -> int:
+        """Bytes of the finished disk, whose capacity may be known."""
+        return os.fstat(file).st_size
+
+    def check_room(self, file: int, disk_format: str, capacity: int | None) -> None:
+        """Refuse a disk that cannot land here, before anything is written. Scratch takes every disk."""
+
+    def fault(self, error: OSError, need: SpaceNeed | None = None) -> StepError:
+        """The StepError for a failed write."""
+        return storage_fault(error, self.partial, need)
+
+    def _is_whole(self, landed: Landed) -> bool:
+        """Whether the file has the size of the landed disk, before or after its last rename."""
+        return _has_full_size(self.partial, landed) or _has_full_size(landed.path, landed)
+
+    def _settle(self, landed: Landed) -> None:
+        """Give the finished file its name."""
+        if _has_full_size(self.partial, landed):
+            self.partial.replace(landed.path)
 
     def _completed(self, state: LandingState) -> Landed | None:
         """The declaration of `complete` in a state."""
@@ -159,8 +188,7 @@ class LandingFiles:
 
     def finish(self, landed: Landed) -> Landed:
         """The steps after `complete`; any of them may have happened before a crash."""
-        if _has_full_size(self.partial, landed):
-            self.partial.replace(landed.path)
+        self._settle(landed)
         sync_folder(self.out.parent)
         replace_file(self.landed, landed.to_json())
         partial_path(self.state).unlink(missing_ok=True)

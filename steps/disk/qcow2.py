@@ -71,6 +71,9 @@ class Qcow2Sink:
         self._write_table()
         return {"next": self._end, "l1": list(self._l1_offsets.items()), "table": self._table_number}
 
+    def sync(self) -> None:
+        """Nothing: everything is in the file."""
+
     def finish(self, size: int) -> None:
         """Append L1 and refcounts, then write the header: without it the file is not an image."""
         self._write_table()

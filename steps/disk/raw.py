@@ -32,5 +32,8 @@ class RawSink:
     def checkpoint_state(self) -> CheckpointState:
         return {"high": self._size}
 
+    def sync(self) -> None:
+        """Nothing: everything is in the file."""
+
     def finish(self, size: int) -> None:
         self._writer.run_after_writes(lambda: os.ftruncate(self._writer.file, size))

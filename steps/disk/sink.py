@@ -29,5 +29,8 @@ class Sink(Protocol):
     def checkpoint_state(self) -> CheckpointState:
         """The state to resume from; all data that it describes is queued in the writing thread."""
 
+    def sync(self) -> None:
+        """Store durably what the sink keeps outside of the disk's file; called in the writing thread."""
+
     def finish(self, size: int) -> None:
         """Make it a disk of `size` bytes: all remaining data is queued in the writing thread."""

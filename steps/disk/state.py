@@ -59,6 +59,14 @@ class LandingState:
         return state
 
     @classmethod
+    def peek(cls, path: Path) -> LandingState | None:
+        """The state at `path`, of whatever disk it is; None if there is none that is complete."""
+        try:
+            return cls._parse(path.read_text())
+        except (OSError, *JSON_ERRORS):
+            return None
+
+    @classmethod
     def _parse(cls, text: str) -> LandingState:
         head, body, _ = text.split("\n")
         if head != f"{VERSION} {zlib.crc32(body.encode())}":

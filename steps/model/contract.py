@@ -12,6 +12,8 @@ from typing import Final
 # Paths in a pod; the embedded runner uses folders of its own instead.
 SCRATCH: Final = Path("/scratch")
 """The disk's own claim: bulk data, written as `NAME.partial` and renamed when complete."""
+VOLUME: Final = Path("/disk")
+"""The volume on which a disk lands: a folder, or a block device. `SCRATCH` has its records then."""
 REQUEST: Final = Path("/request")
 """The request: `plan.json` and, after preflight, `machine.json`. Read-only for steps."""
 CREDENTIALS: Final = Path("/run/source")

@@ -47,6 +47,7 @@ SECRET: Final = Kind("v1", "Secret", "secrets")
 EVENT: Final = Kind("v1", "Event", "events")
 RESOURCE_QUOTA: Final = Kind("v1", "ResourceQuota", "resourcequotas")
 CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+PERSISTENT_VOLUME: Final = Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 CSI_DRIVER: Final = Kind("storage.k8s.io/v1", "CSIDriver", "csidrivers", namespaced=False)
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
@@ -79,6 +80,7 @@ KINDS: Final = {
             EVENT,
             RESOURCE_QUOTA,
             CLAIM,
+            PERSISTENT_VOLUME,
             STORAGE_CLASS,
             CSI_DRIVER,
             LEASE,

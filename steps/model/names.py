@@ -23,6 +23,8 @@ LABEL_SCRATCH: Final = f"{GROUP}/scratch"
 podGC, like all pods, except those that finished before a retry, as Argo watches pods labelled
 completed=false only (workflow/controller/pod/controller.go; seen). `delete-scratch` has to delete these, by
 `LABEL_RUN`."""
+LABEL_NOTES: Final = f"{GROUP}/notes"
+"""On the claim with the records of a landing: the id of its disk."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
 """The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
 LABEL_LIMITS: Final = f"{GROUP}/limits"
@@ -91,8 +93,18 @@ def address(run: str) -> str:
 
 
 def claim(run: str, disk: str) -> str:
-    """Claim: a disk's scratch."""
+    """Claim: a disk's scratch, or the volume on which it lands."""
     return f"{run}-{disk}"
+
+
+def notes(run: str, disk: str) -> str:
+    """Claim: the records of a disk that lands on its volume."""
+    return f"{run}-{disk}-notes"
+
+
+def placement(run: str) -> str:
+    """Pod: it uses all claims of a VM once, so that they are provided on one node."""
+    return f"{run}-placement"
 
 
 def service(run: str, disk: str) -> str:

@@ -32,6 +32,15 @@ class ClusterTarget(enum.StrEnum):
     KUBEVIRT = "kubevirt"
 
 
+class DiskWay(enum.StrEnum):
+    """How a disk gets to its volume on KubeVirt."""
+
+    PULL = "pull"
+    """CDI downloads it from the step `serve`."""
+    LAND = "land"
+    """The step `export` writes it directly to the volume."""
+
+
 class DiskFormat(enum.StrEnum):
     """The format in which a disk lands and is published."""
 
@@ -193,6 +202,9 @@ class TargetPlan(Document):
     vm_name: str = ""
     """The name that the user chose; empty: the source's name, normalised."""
     format: DiskFormat = DiskFormat.QCOW2
+    way: DiskWay = DiskWay.PULL
+    way_reason: str = ""
+    """Why, as a part of a sentence; empty for targets with one way."""
     storage_class: str = ""
     default_bus: Bus = Bus.VIRTIO
     default_model: InterfaceModel = InterfaceModel.VIRTIO

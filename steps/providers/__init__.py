@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from steps.disk.land import Landed
+from steps.disk.volume import Place
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan, SourcePlan
@@ -73,7 +74,7 @@ class Provider(Protocol):
         """Whether this account asked for a shutdown since the mark, and nobody started the VM after it."""
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
+        self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         """Land one disk's content at `out`; resumes from the data of an earlier attempt."""
 

@@ -109,4 +109,4 @@ def object_kinds(plan: Plan) -> Sequence[Kind]:
     """The kinds of the objects that an import makes at its target in a cluster, in the order of deletion."""
     from steps.targets import harvester, kubevirt  # noqa: PLC0415 - as above
 
-    return kubevirt.KINDS if plan.target.kind is TargetKind.KUBEVIRT else harvester.KINDS
+    return kubevirt.kinds_of(plan) if plan.target.kind is TargetKind.KUBEVIRT else harvester.KINDS

@@ -35,6 +35,9 @@ class Blocks:
     def checkpoint_state(self) -> dict[str, Any]:
         return {}
 
+    def sync(self) -> None:
+        """Nothing to store."""
+
     def finish(self, size: int) -> None:
         """Nothing to finish."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from steps.disk.land import Landed
+from steps.disk.volume import Place
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
@@ -51,7 +50,7 @@ class FakeProvider(Provider):
         raise AssertionError("was_shut_down_since must not be called")
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
+        self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         raise AssertionError("export must not be called")
 

@@ -7,7 +7,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
+from steps.model.plan import DiskWay
 from steps.model.sources import SourceKind
+from workflows.argo_names import template_name
 from workflows.author.installation import Installation
 from workflows.author.template import Json, template
 
@@ -41,8 +43,13 @@ def _named_first(value: Any) -> Any:
 
 
 def chart_files() -> dict[str, str]:
-    """The chart's templates, one for each kind of source: file names and texts."""
-    return {f"{kind.provider}.yaml": HEADING + render(template(Installation(), kind)) for kind in SourceKind}
+    """The chart's templates, one for each kind of source and way of the disks: file names and texts."""
+    return {
+        f"{template_name(kind, way).removeprefix('vmferry-')}.yaml": HEADING
+        + render(template(Installation(), kind, way))
+        for way in DiskWay
+        for kind in SourceKind
+    }
 
 
 def main() -> None:

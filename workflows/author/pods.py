@@ -30,7 +30,7 @@ from hera.workflows import Container, Parameter, Resources, RetryStrategy, UserC
 from hera.workflows import models as m
 
 from steps.model import names
-from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, Exit
+from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, VOLUME, Exit
 from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.installation import Installation
@@ -40,6 +40,13 @@ RUN: Final = "{{workflow.parameters.run}}"
 SOURCE: Final = "{{workflow.parameters.source}}"
 DISK: Final = "{{inputs.parameters.disk}}"
 WORKFLOW: Final = "{{workflow.name}}"
+CLAIM: Final = "{{inputs.parameters.claim}}"
+"""The claim on which a disk lands."""
+LANDING_INPUTS: Final = ("claim", "mounts", "path")
+"""Inputs of a stage that mounts such a claim, in addition to the disk: fields of `LandingDisk`."""
+VOLUME_OWNER: Final = 107
+"""User and group of KubeVirt's and CDI's pods: with this user a VM can read and write the disk on any driver
+(kubevirt pkg/util, NonRootUID)."""
 UNDO: Final = "{{workflow.parameters.undo}}"
 KEEP_OFF: Final = "keep-off"
 """The parameter of a cleanup that stops and starts no VM."""
@@ -67,6 +74,7 @@ ARGUMENTS: Final[dict[str, dict[str, str]]] = {
         "--origin": names.origin(RUN, DISK, "{{workflow.namespace}}"),
         "--workflow": WORKFLOW,
     },
+    "hand-over": {"--workflow": WORKFLOW},
     HALT: {"--outcome": OUTCOME, **WISHES},
     RELEASE_SOURCE: {"--outcome": OUTCOME, "--halt": "{{inputs.parameters.halt}}", **WISHES},
 }
@@ -107,10 +115,11 @@ def container(
         args=arguments(stage) or None,
         service_account_name=argo_names.service_account(stage.identity),
         security_context=restricted(),
+        pod_security_context=pod_security(VOLUME_OWNER) if stage.volume else None,
         resources=Resources(
             cpu_request=share.cpu, memory_request=share.memory, memory_limit=share.memory_limit
         ),
-        volumes=[volume for volume, _ in (*volumes, *checks.volumes)],
+        volumes=[*(volume for volume, _ in (*volumes, *checks.volumes)), *_landing_volumes(stage)],
         volume_mounts=[mount for _, mount in volumes],
         init_containers=checks.containers or None,
         labels=_labels(stage),
@@ -122,7 +131,7 @@ def container(
         retry_strategy=retry(stage.retry, CHECKED if stage.checks_source else RETRYABLE),
         # Kubernetes uses the last lines of the log if a step died without a message.
         termination_message_policy="FallbackToLogsOnError",
-        pod_spec_patch=token_patch(stage) if stage.api else None,
+        pod_spec_patch=_stage_patch(stage),
     )
 
 
@@ -218,6 +227,16 @@ def token_patch(stage: Stage) -> str:
     return _patch(fetch | containers if stage.checks_source else containers)
 
 
+def volume_patch() -> str:
+    """A patch of the pods that work on the volume of a disk: it mounts the volume, whatever its mode is.
+
+    A template names either `volumeMounts` or `volumeDevices`, and the mode of a claim is known only when the
+    Workflow runs. Argo puts the inputs into the patch before it applies it (docs/fields.md, podSpecPatch).
+    """
+    key, path = "{{inputs.parameters.mounts}}", "{{inputs.parameters.path}}"
+    return _patch({"containers": [{"name": "main", key: [{"name": "disk", path: str(VOLUME)}]}]})
+
+
 # --- inside
 
 _API_VOLUME: Final = {
@@ -238,8 +257,14 @@ _API_VOLUME: Final = {
 _API_MOUNT: Final = {"name": _API_VOLUME["name"], "mountPath": API_FOLDER, "readOnly": True}
 
 
+def _stage_patch(stage: Stage) -> str | None:
+    if stage.volume:
+        return volume_patch()
+    return token_patch(stage) if stage.api else None
+
+
 def _patch(patch: Mapping[str, object]) -> str:
-    """A patch as text, a line for each field. Never `{{`, which Argo would treat as a template."""
+    """A patch as text, a line for each field. `{{` only where Argo shall put an input."""
     fields = ",\n".join(f"  {json.dumps(key)}: {json.dumps(patch[key])}" for key in patch)
     return "{\n" + fields + "\n}\n"
 
@@ -328,7 +353,7 @@ def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -
     if stage.address:
         volumes.append(_secret("address", names.address(RUN), str(TOKEN.parent)))
     if stage.scratch:
-        volumes.append(_scratch())
+        volumes.append(_scratch(names.notes(RUN, DISK) if stage.volume else names.claim(RUN, DISK)))
     return volumes
 
 
@@ -355,17 +380,26 @@ def _secret(name: str, secret: str, path: str) -> Mounted:
     return volume, m.VolumeMount(name=name, mount_path=path, read_only=True)
 
 
-def _scratch() -> Mounted:
-    source = m.PersistentVolumeClaimVolumeSource(claim_name=names.claim(RUN, DISK))
+def _scratch(claim: str) -> Mounted:
+    source = m.PersistentVolumeClaimVolumeSource(claim_name=claim)
     return m.Volume(name="scratch", persistent_volume_claim=source), m.VolumeMount(
         name="scratch", mount_path=str(SCRATCH)
     )
 
 
+def _landing_volumes(stage: Stage) -> list[m.Volume]:
+    """The claim on which the disk lands; `volume_patch` mounts it."""
+    if not stage.volume:
+        return []
+    source = m.PersistentVolumeClaimVolumeSource(claim_name=CLAIM)
+    return [m.Volume(name="disk", persistent_volume_claim=source)]
+
+
 def _inputs(stage: Stage) -> list[Parameter]:
     """A disk, or how the stop of the VM at the target ended."""
     if stage.scope is Scope.DISK:
-        return [Parameter(name="disk")]
+        inputs = ("disk", *(LANDING_INPUTS if stage.volume else ()))
+        return [Parameter(name=name) for name in inputs]
     return [Parameter(name=HALT)] if stage.name == RELEASE_SOURCE else []
 
 

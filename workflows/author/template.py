@@ -14,7 +14,7 @@ from hera.workflows import DAG, Parameter, Suspend, Task, WorkflowTemplate
 from hera.workflows import models as m
 
 from steps.model import names
-from steps.model.plan import Gate, TargetKind
+from steps.model.plan import DiskWay, Gate, TargetKind
 from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, exit_graph, graph
@@ -22,6 +22,7 @@ from workflows.author.installation import Installation
 from workflows.author.pods import (
     DISK,
     KEEP_OFF,
+    LANDING_INPUTS,
     RUN,
     UNDO,
     container,
@@ -42,10 +43,16 @@ NO_SIDECARS: Final = {"sidecar.istio.io/inject": "false"}
 """A mesh's sidecar does not end when the step does (docs/sidecar-injection.md)."""
 
 
-def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Json:
-    """The WorkflowTemplate for sources of `kind`."""
-    stages = stages_for(TargetKind.HARVESTER)
-    with _workflow(settings, kind) as workflow:
+LANDED: Final = "landed"
+"""Field of a disk: its volume was handed over by an earlier Workflow of the run, so nothing is copied."""
+
+
+def template(
+    settings: Installation, kind: SourceKind = SourceKind.VMWARE, way: DiskWay = DiskWay.PULL
+) -> Json:
+    """The WorkflowTemplate for sources of `kind` and that way of the disks."""
+    stages = stages_for(TargetKind.KUBEVIRT, way)
+    with _workflow(settings, kind, way) as workflow:
         for stage in stages:
             _stage(stage, settings, kind, _earlier_documents(stage, stages))
         _dags(graph(stages), stages)
@@ -53,13 +60,20 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
     return _add_missing_fields(workflow.to_dict(), stages, settings)
 
 
-def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
+_DESCRIPTIONS: Final = {
+    DiskWay.PULL: "Checks the VM, shuts it down, copies each disk and creates an image from it, "
+    "creates the VM from the images and starts it. A failed step can be retried alone.",
+    DiskWay.LAND: "Checks the VM, shuts it down, copies each disk to its volume, hands the volumes over, "
+    "creates the VM over them and starts it. A failed step can be retried alone.",
+}
+
+
+def _workflow(settings: Installation, kind: SourceKind, way: DiskWay) -> WorkflowTemplate:
     return WorkflowTemplate(
-        name=argo_names.template_name(kind),
+        name=argo_names.template_name(kind, way),
         annotations={
             TITLE: f"Import a VM from a source of kind {kind}",
-            DESCRIPTION: "Checks the VM, shuts it down, copies each disk and creates an image from it, "
-            "creates the VM from the images and starts it. A failed step can be retried alone.",
+            DESCRIPTION: _DESCRIPTIONS[way],
         },
         entrypoint=IMPORT,
         # The only handler. A handler on a failed task is a child of it (workflow/controller/exit_handler.go),
@@ -99,19 +113,20 @@ def _earlier_documents(stage: Stage, stages: Sequence[Stage]) -> list[str]:
 def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
     """The nested DAGs. The outer DAGs pass on the list of disks, then one disk."""
     gates = {stage.name for stage in stages if stage.gate}
-    per_disk = {stage.name for stage in stages if stage.scope is Scope.DISK}
-    inputs_by_dag = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
+    inputs_by_dag = {IMPORT: (), TRANSFER: ("disks",), DISKS: _disk_inputs(stages), FINISH: ()}
+    conditions = {name: f"{{{{workflow.parameters.{name}}}}} == true" for name in gates}
+    conditions |= {stage.name: f"{_input(LANDED)} == false" for stage in stages if stage.volume}
     for dag, takes in inputs_by_dag.items():
         lock = semaphore(Limit.MACHINES) if dag == TRANSFER else None
-        inputs = [Parameter(name=takes)] if takes else []
+        inputs = [Parameter(name=name) for name in takes]
         with DAG(name=dag, inputs=inputs, synchronization=lock):
             for name, waits in dags[dag].items():
                 Task(
                     name=name,
                     template=name,
                     depends=" && ".join(waits) or None,
-                    when=f"{{{{workflow.parameters.{name}}}}} == true" if name in gates else None,
-                    arguments=_arguments(name, per_disk),
+                    when=conditions.get(name),
+                    arguments=_arguments(name, stages),
                     with_param="{{inputs.parameters.disks}}" if name == DISKS else None,
                 )
 
@@ -137,12 +152,28 @@ def _exit_handler(stages: Sequence[Stage]) -> None:
             )
 
 
-def _arguments(task: str, per_disk: set[str]) -> dict[str, str]:
+def _arguments(task: str, stages: Sequence[Stage]) -> dict[str, str]:
     if task == TRANSFER:
         return {"disks": "{{tasks.admit.outputs.parameters.disks}}"}
     if task == DISKS:
-        return {"disk": "{{item}}"}
-    return {"disk": DISK} if task in per_disk else {}
+        inputs = _disk_inputs(stages)
+        if inputs == ("disk",):
+            return {"disk": "{{item}}"}
+        return {name: f"{{{{item.{name}}}}}" for name in inputs}  # a steps.model.landing.LandingDisk
+    of_disk = next((stage for stage in stages if stage.name == task and stage.scope is Scope.DISK), None)
+    if of_disk is None:
+        return {}
+    return {"disk": DISK, **({name: _input(name) for name in LANDING_INPUTS} if of_disk.volume else {})}
+
+
+def _disk_inputs(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """What the DAG of a disk must know of it."""
+    lands = any(stage.volume for stage in stages)
+    return ("disk", *LANDING_INPUTS, LANDED) if lands else ("disk",)
+
+
+def _input(name: str) -> str:
+    return f"{{{{inputs.parameters.{name}}}}}"
 
 
 def _add_missing_fields(document: Json, stages: Sequence[Stage], settings: Installation) -> Json:

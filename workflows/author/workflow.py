@@ -47,7 +47,9 @@ def author(
         },
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
-        workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
+        workflow_template_ref=m.WorkflowTemplateRef(
+            name=argo_names.template_name(plan.source.kind, plan.target.way)
+        ),
         arguments=[
             Parameter(name=name, value=value)
             for name, value in parameters(plan, limits, undo=undo, keeps_off=keeps_off).items()

@@ -91,25 +91,32 @@ def _export_failed(seen: Observed) -> Evidence | None:
     return Evidence("ExportFailed", f"error exporting VM: {failure_message(cause)}")
 
 
-def disk_conditions(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
-    """vm-import-controller's conditions of a disk."""
+def disk_conditions(
+    conditions: Iterable[Condition], image: Leaf | None, now: datetime, *, lands: bool = False
+) -> Conditions:
+    """vm-import-controller's conditions of a disk. `image` is the stage that gives the disk to the target.
+
+    With `lands` that is `hand-over`: the same conditions, about a volume.
+    """
+    ready = "The volume is handed over" if lands else "The image is ready"
     evidence: dict[str, Evidence | None] = {
-        "VirtualMachineImageSubmitted": _submitted(image),
+        "VirtualMachineImageSubmitted": _submitted(image, lands=lands),
         "VirtualMachineImageReady": None,
         "VirtualMachineImageFailed": None,
     }
     if image is not None and image.phase.succeeded:
-        evidence["VirtualMachineImageReady"] = Evidence("Imported", "The image is ready")
+        evidence["VirtualMachineImageReady"] = Evidence("Imported", ready)
     if image is not None and image.phase.failed:
         evidence["VirtualMachineImageFailed"] = Evidence("ImageFailed", failure_message(image))
     return _with_evidence(conditions, evidence, now)
 
 
-def _submitted(image: Leaf | None) -> Evidence | None:
+def _submitted(image: Leaf | None, *, lands: bool) -> Evidence | None:
     """Not for an image that failed before its first byte was counted: the target has refused to create it."""
     if image is None or not has_begun(image) or (image.phase.failed and image.total <= 1):
         return None
-    return Evidence("Submitted", "The target was asked to create the image")
+    asked = "The hand-over of the volume has begun" if lands else "The target was asked to create the image"
+    return Evidence("Submitted", asked)
 
 
 def _with_evidence(

@@ -16,6 +16,7 @@ from typing import Final
 from steps.model.kinds import GROUP
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.conditions import TIME
+from workflows.argo_names import LANDS
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 from workflows.status.packed import is_packed
@@ -26,6 +27,8 @@ NAME_LIMIT: Final = 1000
 """Nodes with longer names are ignored."""
 GENERATION: Final = re.compile(r"-g([0-9]{1,9})(?:-r[0-9]+)?$")
 """The end of a run's name, and of the names of its later Workflows (`workflows.argo_names`)."""
+IMAGE: Final = "image"
+HAND_OVER: Final = "hand-over"
 FIRST_IN_TRANSFER: Final = next(stage.name for stage in STAGES if stage.in_transfer)
 _PROGRESS: Final = re.compile(r"([0-9]{1,18})/([0-9]{1,18})")
 _EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}")
@@ -69,6 +72,8 @@ class Observed:
     """When it last changed: a write by any client, or a step's start or end."""
     leaves: tuple[Leaf, ...] = ()
     waits: tuple[Wait, ...] = ()
+    lands: bool = False
+    """Its disks land on their volumes, by the name of its template."""
     error: str = ""
     """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
@@ -96,6 +101,11 @@ class Observed:
     def running(self) -> tuple[Leaf, ...]:
         """The steps that run now, in order of start; gates that wait for approval included."""
         return tuple(leaf for leaf in self.leaves if leaf.phase is Phase.RUNNING)
+
+    @property
+    def last_disk_stage(self) -> str:
+        """The stage after which the target has a disk."""
+        return HAND_OVER if self.lands else IMAGE
 
     def leaf(self, stage: str, disk: str | None = None) -> Leaf | None:
         return next((leaf for leaf in self.leaves if (leaf.stage, leaf.disk) == (stage, disk)), None)
@@ -134,6 +144,7 @@ def observe(workflow: object) -> Observed | None:
         # Argo leaves an entry without holders when it releases a lock (workflow_types.go, LockReleased).
         holds_place=any(lock.get("holders") for lock in _locks(status, "holding")),
         unreadable=unreadable,
+        lands=_text(_mapping(spec.get("workflowTemplateRef")).get("name")).endswith(LANDS),
         has_phase=bool(_text(status.get("phase"))),
         last_change=_last_change(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),

@@ -219,7 +219,8 @@ def _row(
     disk_row = row(disk, seen, base.disk(disk), now, shape)
     if seen.unreadable:
         return disk_row
-    conditions = disk_conditions(disk_row.disk_conditions, seen.leaf("image", disk), now)
+    last = seen.leaf(seen.last_disk_stage, disk)
+    conditions = disk_conditions(disk_row.disk_conditions, last, now, lands=seen.lands)
     return disk_row.model_copy(update={"disk_conditions": conditions})
 
 
@@ -239,7 +240,9 @@ def _listed_disks(text: str) -> list[str]:
         listed = json.loads(text) if text else []
     except (ValueError, RecursionError):
         return []
-    return [name for name in listed if is_disk_id(name)] if isinstance(listed, list) else []
+    rows = listed if isinstance(listed, list) else []
+    names = [row.get("disk") if isinstance(row, dict) else row for row in rows]  # as LandingDisk, or as an id
+    return [str(name) for name in names if is_disk_id(name)]
 
 
 def _name(base: ImportStatus, import_: VirtualMachineImport, shape: Shape | None) -> str:

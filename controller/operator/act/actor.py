@@ -47,7 +47,7 @@ from controller.operator.telemetry import lines
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object, kind_of
-from steps.model.plan import Plan
+from steps.model.plan import DiskWay, Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
@@ -218,9 +218,10 @@ class Actor:
         self._refuse_foreign(CONFIG_MAP, request, action.plan)
         self._put_credentials(action.plan, action.credentials, request, "")
         owner = request["metadata"]["uid"]
-        workflow = author(
-            action.plan, self._options.installation, owner=owner, undo=undo, keeps_off=keeps_off
-        )
+        # The exit handler is the same in all templates, and those of landed disks may be gone by now.
+        target = action.plan.target.model_copy(update={"way": DiskWay.PULL})
+        plan = action.plan.model_copy(update={"target": target})
+        workflow = author(plan, self._options.installation, owner=owner, undo=undo, keeps_off=keeps_off)
         workflow["metadata"]["name"] = name
         workflow["spec"]["shutdown"] = "Stop"
         self._create_workflow(workflow, action.plan)

@@ -129,7 +129,9 @@ def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
     yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
-    yield f"steps: {', '.join(planned_names(plan.target.kind))}"
+    yield f"steps: {', '.join(planned_names(plan.target.kind, plan.target.way))}"
+    if plan.target.way_reason:
+        yield f"disks: {plan.target.way}, because {plan.target.way_reason}"
     yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
     yield ""
     yield f"CPU     {machine.vcpus} vCPUs -> {vm.topology}"

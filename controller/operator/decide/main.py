@@ -339,9 +339,12 @@ def _attempt_number(facts: Facts) -> int:
 
 
 def _is_other_vm(facts: Facts, plan: Plan) -> bool:
-    """Whether the import is for another VM than the run, so that nothing of the run can be reused."""
+    """Whether nothing of the run can be reused, as the import is for another VM or copies differently."""
     earlier = facts.request.plan if facts.request else None
-    return earlier is not None and is_other_vm(earlier, plan)
+    if earlier is None:
+        return False
+    # What was copied in one way is of no use for the other.
+    return is_other_vm(earlier, plan) or earlier.target.way is not plan.target.way
 
 
 def _announcement(facts: Facts, name: str, run: str, options: Options, now: datetime) -> ImportStatus:

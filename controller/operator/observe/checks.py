@@ -40,7 +40,7 @@ def cluster_reasons(
     yield from _classes(cluster, plan)
     yield from _networks(cluster, plan, options)
     yield from _name(cluster, import_, plan)
-    template = argo_names.template_name(plan.source.kind)
+    template = argo_names.template_name(plan.source.kind, plan.target.way)
     if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
         yield f"WorkflowTemplate {options.namespace}/{template} does not exist; install or upgrade the chart"
 

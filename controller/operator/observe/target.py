@@ -10,7 +10,7 @@ from steps.model.kinds import IMAGE, MACHINE
 from steps.model.plan import ClusterTarget, Plan, TargetKind
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster.admission import refuse_missing_apis
-from steps.targets.kubevirt.admission_check import APIS
+from steps.targets.kubevirt.admission_check import apis
 
 _MARKS: Final = ((IMAGE.group, TargetKind.HARVESTER), (MACHINE.group, TargetKind.KUBEVIRT))
 """API groups by which a cluster shows its target. Harvester serves both."""
@@ -41,7 +41,7 @@ def target_reasons(cluster: Cluster, plan: Plan) -> Iterator[str]:
     if plan.target.kind is not TargetKind.KUBEVIRT:
         return
     try:
-        refuse_missing_apis(cluster, plan.target.kind, APIS)
+        refuse_missing_apis(cluster, plan.target.kind, apis(plan))
     except StepError as error:
         if error.code.permanent:
             yield str(error)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import structlog
 
 from steps.disk.land import Landed
+from steps.disk.volume import Place
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
@@ -100,7 +100,7 @@ class OpenstackProvider:
         return history.shut_down_since(self._cloud, machine, mark)
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
+        self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._cloud, self._access.run, machine, disk, out, disk_format, report)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -13,6 +12,7 @@ import structlog
 from steps.disk.land import Landed, Source, land
 from steps.disk.landed import LandingFiles
 from steps.disk.source import DIGEST_DIGITS, Digest, SourceFormat
+from steps.disk.volume import Place, files_at
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
@@ -36,7 +36,7 @@ def export(
     run: str,
     machine: Machine,
     disk: Disk,
-    out: Path,
+    out: Place,
     disk_format: DiskFormat,
     report: ProgressCallback,
 ) -> Landed:
@@ -53,7 +53,7 @@ def export(
     identity = f"{server.id}/{disk.key}/{facts.read_generation(cloud, server)}"
     # Raw bytes are the same in every copy, as long as the server is not started.
     raw = Source(url="", format="raw", identity=identity)
-    files = LandingFiles(out)
+    files = files_at(out)
     landed = _recover_landed(files, raw, disk, disk_format)
     if landed is not None:
         log.info("the disk landed before", disk=disk.id)

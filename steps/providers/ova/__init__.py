@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from steps.disk.land import Landed
+from steps.disk.volume import Place
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
@@ -82,7 +82,7 @@ class OvaProvider:
         return False
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
+        self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._appliance, self._access, machine, disk, out, disk_format, report)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -13,6 +12,7 @@ import structlog
 from steps.disk.blank import land_blank
 from steps.disk.land import Landed, Source, land
 from steps.disk.source import Digest
+from steps.disk.volume import Place
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
@@ -54,7 +54,7 @@ def export(
     access: Access,
     machine: Machine,
     disk: Disk,
-    out: Path,
+    out: Place,
     disk_format: DiskFormat,
     report: ProgressCallback,
 ) -> Landed:

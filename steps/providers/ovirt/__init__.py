@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import structlog
 
 from steps.disk.land import Landed
+from steps.disk.volume import Place
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
@@ -107,7 +107,7 @@ class OvirtProvider:
         return history.shut_down_since(self._engine, machine, mark)
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
+        self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._engine, self._access, machine, disk, out, disk_format, report)
 

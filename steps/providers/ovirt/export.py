@@ -6,7 +6,6 @@ import http.client
 import json
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ import structlog
 from steps.disk.faults import connection_fault, corruption_fault
 from steps.disk.http_client import HttpClient
 from steps.disk.land import Landed, Source, land
-from steps.disk.landed import LandingFiles
+from steps.disk.volume import Place, files_at
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
@@ -44,7 +43,7 @@ def export(
     access: Access,
     machine: Machine,
     disk: Disk,
-    out: Path,
+    out: Place,
     disk_format: DiskFormat,
     report: ProgressCallback,
 ) -> Landed:
@@ -61,7 +60,7 @@ def export(
     transfers.cancel_left(
         engine, access.run, {disk.key}
     )  # also one that read everything before it was killed
-    landed = LandingFiles(out).recover(
+    landed = files_at(out).recover(
         Source(url="", format="raw", length=disk.capacity, identity=identity).key(
             disk_format.value, disk.capacity
         )

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from steps.disk.land import Landed
+from steps.disk.volume import Place
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
@@ -123,7 +123,7 @@ class VsphereProvider:
         return history.shut_down_since(self._session, machine, mark)
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
+        self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._session, machine, disk, out, disk_format, report)
 

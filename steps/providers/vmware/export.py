@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import structlog
 
 from steps.disk.land import Landed, Source, land
-from steps.disk.landed import LandingFiles
+from steps.disk.volume import Place, files_at
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Power
 from steps.model.plan import DiskFormat
@@ -42,7 +41,7 @@ def export(
     session: Session,
     machine: Machine,
     disk: Disk,
-    out: Path,
+    out: Place,
     disk_format: DiskFormat,
     report: ProgressCallback,
 ) -> Landed:
@@ -56,7 +55,7 @@ def export(
     what = f"cannot export {disk.id} of {machine.path or machine.name}"
     current = _current_disk(session, machine, disk, what)
     source = Source(url="", format="vmdk", identity=current.identity)
-    landed = LandingFiles(out).recover(source.key(disk_format.value, disk.capacity))
+    landed = files_at(out).recover(source.key(disk_format.value, disk.capacity))
     if landed is not None:  # by an attempt that was killed after that: no lease is needed
         log.info("the disk landed before", disk=disk.id)
         return landed

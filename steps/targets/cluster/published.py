@@ -12,6 +12,8 @@ class Integrity(enum.StrEnum):
 
     SHA512 = "sha512"
     """The target's own digest equals that of the served bytes."""
+    READ_BACK = "read-back"
+    """The volume was read back and is equal to what was written to it."""
     TLS = "tls"
     """The target publishes no digest, but it fetched the disk over TLS, which notices every changed byte."""
     TRANSFER_ONLY = "transfer-only"

@@ -44,16 +44,20 @@ class RunObjects:
 
     def prepare(self, machine: Machine) -> None:
         """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
-        owners = [self._owner_reference()]
+        owners = [self.owner_reference()]
         claims = [scratch_claim_manifest(self._plan, disk, self._namespace, owners) for disk in machine.disks]
         limit = ScratchLimit(self._plan, self._cluster, self._namespace)
         new = limit.check(claims)
         for claim in claims:
-            self._ensure_claim(claim)
+            self.ensure_claim(claim)
         limit.check_created(new, claims)
         for disk in machine.disks:
             self._ensure(service_manifest(self._plan, disk.id, self._namespace, owners))
-        data = {MACHINE: machine.to_json()}
+        self.publish_machine(machine)
+
+    def publish_machine(self, machine: Machine) -> None:
+        """Store `machine.json`, which later stages mount."""
+        owners, data = [self.owner_reference()], {MACHINE: machine.to_json()}
         name = names.machine(self._plan.run)
         self._publish(config_map_manifest(self._plan, data, name, self._namespace, owners))
 
@@ -71,7 +75,7 @@ class RunObjects:
 
     def store_volumes(self, volumes: Volumes, workflow: str) -> None:
         """Store the names for later stages, immutable: nobody may change them while volumes are created."""
-        owners = [self._owner_reference()]
+        owners = [self.owner_reference()]
         data = {VOLUMES: volumes.to_json()}
         name = names.volumes(workflow)
         manifest = config_map_manifest(self._plan, data, name, self._namespace, owners)
@@ -104,7 +108,7 @@ class RunObjects:
         request = CONFIG_MAP.kind, names.request(self._plan.run)
         return any((owner["kind"], owner["name"]) == request for owner in owners)
 
-    def _owner_reference(self) -> Object:
+    def owner_reference(self) -> Object:
         """The owner of everything: the request.
 
         Raises:
@@ -149,7 +153,7 @@ class RunObjects:
             Exit.CONFLICT, f"{what} does not belong to this import", remedy="delete or rename it, and retry"
         )
 
-    def _ensure_claim(self, manifest: Object) -> None:
+    def ensure_claim(self, manifest: Object) -> None:
         """Also enlarges the claim: a disk may have grown since an earlier attempt."""
         existing = self._ensure(manifest)
         requested = manifest["spec"]["resources"]["requests"]["storage"]

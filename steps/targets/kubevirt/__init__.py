@@ -1,7 +1,9 @@
-"""KubeVirt without Harvester as target: a DataVolume per disk, and a VirtualMachine over their claims.
+"""KubeVirt without Harvester as target: a VirtualMachine over the claims of its disks.
+
+CDI downloads a disk into a DataVolume, or the disk lands directly on the volume of its claim.
 
 docs/reference/kubevirt.md describes what is made, marked and let go. This package is the cluster side of
-`admit`, `image`, `build`, `start` and `halt` (identity `target`).
+`admit`, `image` or `hand-over`, `build`, `start` and `halt` (identity `target`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from steps.model.admission import Admission
 from steps.model.kinds import CLAIM, DATA_VOLUME, MACHINE, Kind
 from steps.model.machine import Disk, Machine
 from steps.model.mapping import Shape
+from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from steps.targets.cluster import markers
 from steps.targets.cluster.ownership import annotations_of
@@ -23,12 +26,20 @@ from steps.targets.cluster.vm_objects import DiskVolumes
 from steps.targets.kubevirt import objects
 from steps.targets.kubevirt.admission_check import AdmissionCheck
 from steps.targets.kubevirt.disk_volumes import DataVolumes
+from steps.targets.kubevirt.landed_volumes import LandedVolumes
 from steps.targets.kubevirt.publishing import VolumePublication
 from steps.targets.kubevirt.volume_names import choose_names
 from steps.targets.target import ProgressCallback
 
 KINDS: Final = (MACHINE, DATA_VOLUME, CLAIM)
 """What an import makes, in the order in which it is deleted. CDI deletes a claim with its DataVolume."""
+LANDED_KINDS: Final = (MACHINE, CLAIM)
+"""The same for disks that landed on their volumes: the cluster need not have CDI."""
+
+
+def kinds_of(plan: Plan) -> Sequence[Kind]:
+    """What the import of this plan makes, in the order in which it is deleted."""
+    return LANDED_KINDS if plan.target.way is DiskWay.LAND else KINDS
 
 
 class KubeVirtTarget(ClusterTarget):
@@ -38,9 +49,11 @@ class KubeVirtTarget(ClusterTarget):
         return choose_names(self._cluster, self._plan, shape, previous)
 
     def _kinds(self) -> Sequence[Kind]:
-        return KINDS
+        return kinds_of(self._plan)
 
     def _disk_volumes(self) -> DiskVolumes:
+        if self._plan.target.way is DiskWay.LAND:
+            return LandedVolumes(self._plan, self._cluster)
         return DataVolumes(self._plan, self._cluster)
 
     def _admission(self, machine: Machine, shape: Shape, volumes: Volumes) -> Admission:

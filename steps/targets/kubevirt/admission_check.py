@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from steps.model.admission import Admission, Finding, not_checked, warned
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CLAIM, DATA_VOLUME, MACHINE, NAD, Object
+from steps.model.kinds import CLAIM, DATA_VOLUME, MACHINE, NAD, PERSISTENT_VOLUME, Object
 from steps.model.machine import DiskId, Machine
 from steps.model.mapping import Shape
-from steps.model.plan import Plan
+from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster import quota
@@ -21,6 +21,13 @@ from steps.targets.kubevirt import objects
 from steps.targets.kubevirt.storage import VolumeStorage, scratch_for, storage_for
 
 APIS: Final = (("kubevirt.io", "KubeVirt"), ("cdi.kubevirt.io", "CDI"))
+LANDING_APIS: Final = APIS[:1]
+"""If the disks land on their volumes: that needs no CDI."""
+
+
+def apis(plan: Plan) -> Sequence[tuple[str, str]]:
+    """The APIs that the cluster must serve for this plan: pairs of API group and program."""
+    return LANDING_APIS if plan.target.way is DiskWay.LAND else APIS
 
 
 class AdmissionCheck:
@@ -40,13 +47,16 @@ class AdmissionCheck:
             StepError: all reasons why the cluster refuses, with the code of the first; or the first
                 transient error.
         """
-        refuse_missing_apis(self._cluster, "kubevirt", APIS)
+        refuse_missing_apis(self._cluster, "kubevirt", apis(self._plan))
         owners = owner_references(self._cluster, self._plan)
         storages = self._report.storages(self._machine.disks, storage_for)
         self._report.add(*_guessed(storages))
         claims = {disk: self._claim_manifest(disk, storage) for disk, storage in storages.items()}
+        if self._lands:
+            self._report.record("right to hand volumes over", self._check_volume_right)
         for disk, storage in storages.items():
-            self._report.dry_run(f"DataVolume of {disk}", self._volume_manifest(disk, storage, owners))
+            if not self._lands:
+                self._report.dry_run(f"DataVolume of {disk}", self._volume_manifest(disk, storage, owners))
             self._report.dry_run(f"claim of {disk}", claims[disk])
         for destination in dict.fromkeys(one.network for one in shape.interfaces if one.network):
             self._report.record(f"network {destination}", partial(self._check_network, destination))
@@ -55,6 +65,28 @@ class AdmissionCheck:
             vm = self._report.check_vm(shape, objects.vm_manifest(self._plan, shape, names, owners))
             self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
         return self._report.result()
+
+    @property
+    def _lands(self) -> bool:
+        return self._plan.target.way is DiskWay.LAND
+
+    def _check_volume_right(self) -> None:
+        """The chart grants the right on PersistentVolumes only if disks may land.
+
+        Raises:
+            StepError: DENIED.
+        """
+        try:
+            self._cluster.get(PERSISTENT_VOLUME, self._plan.run)  # no volume has this name
+        except StepError as error:
+            if error.code is not Exit.DENIED:
+                raise
+            raise StepError(
+                error.code,
+                "disks cannot be landed on their volumes",
+                str(error),
+                "set kubevirt.disks to pull, or upgrade the chart with kubevirt.disks=land or auto",
+            ) from None
 
     def _volume_manifest(self, disk: DiskId, storage: VolumeStorage, owners: list[Object]) -> Object:
         return objects.data_volume_manifest(
@@ -69,7 +101,7 @@ class AdmissionCheck:
         )
 
     def _claim_manifest(self, disk: DiskId, storage: VolumeStorage) -> Object:
-        """The claim that CDI will create. No webhook of CDI checks whether the cluster accepts it."""
+        """The claim that CDI, or `hand-over`, will create. No webhook of CDI checks it."""
         size = storage.claim_size(self._machine.disk(disk).capacity)
         return objects.claim_manifest(
             self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage
@@ -104,17 +136,19 @@ class AdmissionCheck:
 
         CDI copies each disk to a scratch claim first. With a populator it also makes a second claim of the
         disk's size, until it moves the volume. The disks can wait for each other, so that is needed for the
-        largest disk in any case.
+        largest disk in any case. A disk that lands needs its own claim only.
         """
         new = [disk for disk, claim in claims.items() if not self._report.exists(CLAIM, claim)]
         needed = [(storages[disk].storage_class, claims[disk]) for disk in new]
-        if new:
+        if new and not self._lands:
             largest = max(new, key=lambda disk: self._machine.disk(disk).capacity)
             storage, scratch = storages[largest], scratch_for(self._cluster, storages[largest])
             if storage.populated:
                 needed.append((storage.storage_class, claims[largest]))
             needed.append((scratch.storage_class, self._claim_manifest(largest, scratch)))
-        new_volumes = [disk for disk in new if not self._report.exists(DATA_VOLUME, claims[disk])]
+        new_volumes = [
+            disk for disk in new if not self._lands and not self._report.exists(DATA_VOLUME, claims[disk])
+        ]
         vm_exists = vm is not None and self._report.exists(MACHINE, vm)
         return quota.add_needs(
             quota.claim_needs(needed, CLAIM),

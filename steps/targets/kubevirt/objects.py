@@ -75,14 +75,14 @@ def checksum_of(data_volume: Object) -> str:
 
 
 def claim_manifest(plan: Plan, disk: str, *, name: str, size: int, storage: VolumeStorage) -> Object:
-    """The claim that CDI will create for the DataVolume, with `size` bytes: only for dry runs."""
+    """The claim of a disk, with `size` bytes: the one on which it lands. For CDI's own, only for dry runs."""
     return {
         "apiVersion": CLAIM.api_version,
         "kind": CLAIM.kind,
         "metadata": {
             "name": name,
             "namespace": plan.target.namespace,
-            "labels": volume_labels(plan, disk),
+            "labels": {LABEL_IMPORTED: "true", **volume_labels(plan, disk)},
         },
         "spec": {
             "accessModes": [storage.access_mode],

@@ -1,7 +1,7 @@
 """The names of an import's volumes on KubeVirt: `VM-disk-N`, or one with a short hash if that is taken.
 
-`admit` chooses them before the VM is shut down. A DataVolume of the run keeps its name, even after an edit of
-`spec.targetVirtualMachineName`.
+`admit` chooses them before the VM is shut down. A DataVolume of the run, or a claim on which a disk landed,
+keeps its name, even after an edit of `spec.targetVirtualMachineName`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from steps.model import names
 from steps.model.kinds import CLAIM, DATA_VOLUME
 from steps.model.mapping import Shape
-from steps.model.plan import Plan
+from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster.ownership import is_of_run, labels_of
@@ -27,7 +27,9 @@ def choose_names(cluster: Cluster, plan: Plan, shape: Shape, previous: Volumes |
     Raises:
         StepError: CONFLICT, if no name is free.
     """
-    found = cluster.find(DATA_VOLUME, plan.target.namespace, {names.LABEL_RUN: plan.run})
+    lands = plan.target.way is DiskWay.LAND
+    labels = {names.LABEL_RUN: plan.run, **({names.LABEL_IMPORTED: "true"} if lands else {})}
+    found = cluster.find(CLAIM if lands else DATA_VOLUME, plan.target.namespace, labels)
     existing = {
         labels_of(one).get(names.LABEL_DISK, ""): str(one["metadata"]["name"])
         for one in found

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from steps.model.plan import DiskWay, TargetKind
 from tests.unit.workflows.author.rendered import TEMPLATE, Json, parse
 from tests.unit.workflows.author.test_golden import GATED, PLAIN
 from workflows.author.chart import render
@@ -81,3 +82,21 @@ def test_reference_to_an_unknown_parameter_is_refused(lint: Lint) -> None:
 def refused(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode != 0
     return done.stdout + done.stderr
+
+
+def landing_template() -> Json:
+    made = parse((TEMPLATE.parent / "vmware-land.yaml").read_text())
+    made["metadata"]["namespace"] = Installation().namespace
+    return made
+
+
+def test_argo_accepts_the_template_of_disks_that_land_on_their_volumes(lint: Lint) -> None:
+    done = lint(landing_template())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_argo_accepts_a_run_of_it(lint: Lint) -> None:
+    landing = PLAIN.target.model_copy(update={"kind": TargetKind.KUBEVIRT, "way": DiskWay.LAND})
+    run = author(PLAIN.model_copy(update={"target": landing}), Installation(), owner="uid")
+    done = lint(landing_template(), run)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -143,11 +143,11 @@ def running(folder: Path) -> Iterator[ApiServer]:
 
 
 @contextlib.contextmanager
-def managers(server: ApiServer) -> Iterator[None]:
-    """Kubernetes' own controllers (`CONTROLLERS`), while the body runs."""
+def managers(server: ApiServer, controllers: Sequence[str] = CONTROLLERS) -> Iterator[None]:
+    """Kubernetes' own controllers, while the body runs."""
     arguments = [
         f"--kubeconfig={server.kubeconfig}",
-        f"--controllers={','.join(CONTROLLERS)}",
+        f"--controllers={','.join(controllers)}",
         f"--cert-dir={server.folder}/certificates",
         "--bind-address=127.0.0.1",
         "--leader-elect=false",

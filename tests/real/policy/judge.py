@@ -34,7 +34,7 @@ class Request:
 
     @property
     def namespace(self) -> str:
-        return str((self.new or self.old or {})["metadata"]["namespace"])
+        return str((self.new or self.old or {})["metadata"].get("namespace", ""))
 
 
 @dataclass(frozen=True)

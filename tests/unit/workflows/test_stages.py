@@ -5,7 +5,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from steps.model.plan import TargetKind
+from steps.model.plan import DiskWay, TargetKind
 from workflows.stages import (
     CAPABILITIES,
     STAGES,
@@ -31,7 +31,7 @@ def test_the_edges_of_the_target_directory() -> None:
         "export": ("poweroff",),
         "convert": ("export",),
         "image": ("convert",),
-        "build": ("convert", "image"),
+        "build": ("image",),
         "release-source": (),
     }
 
@@ -53,6 +53,32 @@ def test_the_edges_of_the_target_harvester() -> None:
         "release-source": ("halt",),
         "delete-scratch": ("release-source",),
     }
+
+
+def test_the_edges_of_kubevirt_if_the_disks_land_on_their_volumes() -> None:
+    landing = {stage.name: stage.after for stage in stages_for(TargetKind.KUBEVIRT, DiskWay.LAND)}
+    assert landing == {
+        "preflight": (),
+        "admit": ("preflight",),
+        "approve-poweroff": ("admit",),
+        "poweroff": ("approve-poweroff",),
+        "export": ("poweroff",),
+        "convert": ("export",),
+        "hand-over": ("convert",),
+        "build": ("hand-over",),
+        "approve-start": ("build",),
+        "start": ("approve-start",),
+        "halt": (),
+        "release-source": ("halt",),
+        "delete-scratch": ("release-source",),
+    }
+
+
+@pytest.mark.parametrize("target", TargetKind)
+def test_only_disks_that_land_mount_their_volume(target: TargetKind) -> None:
+    assert not any(stage.volume for stage in stages_for(target))
+    landing = stages_for(TargetKind.KUBEVIRT, DiskWay.LAND)
+    assert [stage.name for stage in landing if stage.volume] == ["export", "convert"]
 
 
 def test_scratch_is_deleted_by_a_stage_only_where_it_is_in_claims() -> None:
@@ -103,7 +129,8 @@ def test_delays_double_up_to_the_cap() -> None:
 
 def test_disk_stages_are_inside_the_transfer() -> None:
     assert all(stage.in_transfer for stage in STAGES if stage.scope is Scope.DISK)
-    assert all(stage.scratch for stage in STAGES if stage.scope is Scope.DISK)
+    without_scratch = [stage.name for stage in STAGES if stage.scope is Scope.DISK and not stage.scratch]
+    assert without_scratch == ["hand-over"]
 
 
 def test_the_weights_of_the_stages_sum_to_100() -> None:

@@ -1,0 +1,148 @@
+"""A pod that uses all claims of a VM and ends: so they are provided on one node, which has room for the VM.
+
+A class with `WaitForFirstConsumer` provides a claim when the first pod that uses it is scheduled. With
+storage of a node, two pods could bind the disks of one VM on two nodes, and the VM could never run. KubeVirt
+uses such a pod, too (kubevirt pkg/virt-controller/watch/vmi, doppleganger pod).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from steps.model import names
+from steps.model.contract import Exit, StepError
+from steps.model.kinds import POD, Object
+from steps.model.mapping import Shape
+from steps.model.plan import Plan
+from steps.runtime.cluster import Cluster, ExistsError
+from steps.targets.cluster.ownership import is_of_run
+
+log = structlog.get_logger()
+
+STAGE: Final = "placement"
+ADMIT: Final = "admit"
+OWNER: Final = 107
+"""The user of KubeVirt's and CDI's pods."""
+_COPIED: Final = ("imagePullSecrets", "nodeSelector", "tolerations")
+"""Fields of the pod of `admit` that this pod needs as well to run."""
+
+
+class Placement:
+    """The placement pod of a run."""
+
+    def __init__(self, plan: Plan, cluster: Cluster, release: str) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._release = release
+        self._name = names.placement(plan.run)
+
+    def ensure(self, claims: Mapping[str, str], shape: Shape, owner: Object) -> None:
+        """Create the pod over `claims`, volume modes by name, unless it exists.
+
+        Raises:
+            StepError: CONFLICT, for a foreign pod; UNREACHABLE, if the pod of this step is not found.
+        """
+        try:
+            self._cluster.create(self._manifest(claims, shape, owner))
+        except ExistsError:
+            existing = self._cluster.get(POD, self._name, self._release)
+            if existing is not None and not is_of_run(existing, self._plan):
+                raise
+            return
+        log.info("the disks are placed on a node with room for the VM", pod=self._name)
+
+    def problem(self) -> str:
+        """Why the pod has no node, in the scheduler's words; empty if it has one."""
+        pod = self._cluster.get(POD, self._name, self._release) or {}
+        for condition in (pod.get("status") or {}).get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                why = condition.get("message") or "no reason is given"
+                return f"no node can take the VM and its disks: {why}"
+        return ""
+
+    def remove(self) -> None:
+        """Delete the pod: a claim that a pod uses, even a finished one, cannot be deleted."""
+        pod = self._cluster.get(POD, self._name, self._release)
+        if pod is not None and is_of_run(pod, self._plan):
+            self._cluster.delete(POD, self._name, self._release, uid=pod["metadata"]["uid"])
+
+    def _manifest(self, claims: Mapping[str, str], shape: Shape, owner: Object) -> Object:
+        own = self._own_pod()["spec"]
+        (main,) = [one for one in own["containers"] if one["name"] == "main"]
+        numbered = [(f"volume-{number}", name, mode) for number, (name, mode) in enumerate(claims.items())]
+        return {
+            "apiVersion": POD.api_version,
+            "kind": POD.kind,
+            "metadata": {
+                "name": self._name,
+                "namespace": self._release,
+                "labels": {
+                    **names.run_labels(self._plan),
+                    names.LABEL_STAGE: STAGE,
+                    names.LABEL_SCRATCH: "true",
+                },
+                "annotations": {"sidecar.istio.io/inject": "false"},
+                "ownerReferences": [owner],
+            },
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                **{field: own[field] for field in _COPIED if own.get(field)},
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": OWNER,
+                    "runAsGroup": OWNER,
+                    "fsGroup": OWNER,
+                    "fsGroupChangePolicy": "OnRootMismatch",
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {
+                        "name": STAGE,
+                        "image": main["image"],
+                        "imagePullPolicy": main.get("imagePullPolicy") or "IfNotPresent",
+                        "command": ["python", "-c", ""],
+                        "securityContext": {
+                            "allowPrivilegeEscalation": False,
+                            "capabilities": {"drop": ["ALL"]},
+                            "readOnlyRootFilesystem": True,
+                            "runAsNonRoot": True,
+                        },
+                        "resources": {"requests": _requests(shape)},
+                        "volumeMounts": [
+                            {"name": volume, "mountPath": f"/volumes/{volume}"}
+                            for volume, _, mode in numbered
+                            if mode != "Block"
+                        ],
+                        "volumeDevices": [
+                            {"name": volume, "devicePath": f"/dev/{volume}"}
+                            for volume, _, mode in numbered
+                            if mode == "Block"
+                        ],
+                    }
+                ],
+                "volumes": [
+                    {"name": volume, "persistentVolumeClaim": {"claimName": name}}
+                    for volume, name, _ in numbered
+                ],
+            },
+        }
+
+    def _own_pod(self) -> Object:
+        """The pod of this step: it shows the image, and what else a pod needs to run in this cluster."""
+        labels = {names.LABEL_RUN: self._plan.run, names.LABEL_STAGE: ADMIT}
+        pods = self._cluster.find(POD, self._release, labels)
+        if not pods:
+            raise StepError(Exit.UNREACHABLE, f"the pod of {ADMIT} of run {self._plan.run} is not found")
+        return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+
+
+def _requests(shape: Shape) -> dict[str, str]:
+    """What KubeVirt requests by default: the memory, a tenth of the CPUs. A VM that stays off needs none."""
+    if not shape.start:
+        return {"memory": "64Mi", "cpu": "10m"}
+    cpus = shape.topology.sockets * shape.topology.cores * shape.topology.threads
+    return {"memory": f"{shape.memory_mib}Mi", "cpu": f"{100 * cpus}m"}

@@ -1,0 +1,67 @@
+"""A real API server with Kubernetes' controllers of volumes and the rights of the chart, without nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.real.chart.test_chart import HELM, helm
+from tests.real.controller.apiserver import CONTROLLERS, PROGRAM, ApiServer, managers, own_network, running
+from tests.unit.workflows.author.rendered import CHART
+
+RELEASE = "vmferry"
+TENANT = "shop"
+_POLICY = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+_KINDS = (
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+)
+SECONDS = 120.0
+
+
+def wait_for(reached: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + SECONDS
+    while not reached():
+        assert time.monotonic() < end, what
+        time.sleep(0.2)
+
+
+def chart_objects() -> list[dict[str, object]]:
+    """Accounts, rights and policies as Helm renders them."""
+    done = helm(
+        *("template", "imports", str(CHART), "--namespace", RELEASE),
+        *("--set", "kubevirt.disks=land", "--api-versions", _POLICY),
+    )
+    assert done.returncode == 0, done.stderr
+    text = re.sub(r"^# Source: .*$", "", done.stdout, flags=re.MULTILINE)
+    found = [one for one in YAML(typ="safe").load_all(text) if one and one["kind"] in _KINDS]
+    for one in found:
+        one["metadata"].setdefault("namespace", RELEASE)
+    return found
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    if not PROGRAM.exists():
+        pytest.skip(f"HAND-OVER NOT TESTED: no {PROGRAM}; tests/real/lab/build makes it")
+    if HELM is None or os.geteuid():
+        pytest.skip("HAND-OVER NOT TESTED: needs Helm and root")
+    volumes = ("persistentvolume-binder-controller", "persistentvolumeclaim-protection-controller")
+    controllers = (*CONTROLLERS, *volumes, "serviceaccount-controller")
+    with own_network(), running(tmp_path_factory.mktemp("api")) as made, managers(made, controllers):
+        for name in (RELEASE, TENANT):
+            made.make_namespace(name)
+        listed = {"apiVersion": "v1", "kind": "List", "items": chart_objects()}
+        made.kubectl("apply", "-f", "-", given=json.dumps(listed))
+        yield made

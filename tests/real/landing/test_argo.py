@@ -1,0 +1,130 @@
+"""The real Argo makes the pods of disks that land: it puts the mode of each volume into the patch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from steps.model import names
+from steps.model.kinds import POD, WORKFLOW, Object
+from steps.model.landing import LandingDisk
+from tests.real.chart.test_argo_lint import ARGO
+from tests.real.controller.apiserver import ApiServer
+from tests.real.landing.conftest import RELEASE, wait_for
+from tests.unit.workflows.author.rendered import CHART, Json, parse
+from workflows import argo_names
+from workflows.stages import Limit
+
+RUN: Final = "vmi-web-0a1b2c3d-g1"
+ROWS: Final = (
+    LandingDisk.of("disk-0", "claim-of-a-device", "Block", landed=False),
+    LandingDisk.of("disk-1", "claim-with-files", "Filesystem", landed=False),
+    LandingDisk.of("disk-2", "claim-that-is-lost", "Filesystem", landed=True),
+)
+
+
+@pytest.fixture(scope="module")
+def argo(server: ApiServer) -> Iterator[ApiServer]:
+    """Argo's controller, while the tests run."""
+    controller = ARGO.parent / "workflow-controller"
+    if not controller.exists():
+        pytest.skip(f"NOT RUN BY ARGO: no {controller}; give LAB_ARGO the folder of its binaries")
+    for crd in sorted((ARGO.parent / "crds").glob("*.yaml")):
+        server.kubectl("apply", "--server-side", "-f", str(crd))
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "workflow-controller-configmap", "namespace": RELEASE},
+    }
+    limits = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": argo_names.LIMITS, "namespace": RELEASE},
+        "data": {argo_names.limit_key("default", limit): "4" for limit in Limit},
+    }
+    listed = {"apiVersion": "v1", "kind": "List", "items": [config, limits]}
+    server.kubectl("apply", "-f", "-", given=json.dumps(listed))
+    with (server.folder / "argo.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(controller, "--kubeconfig", server.kubeconfig, "--namespace", RELEASE),
+                *("--namespaced", "--managed-namespace", RELEASE, "--executor-image", "argoexec"),
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LEADER_ELECTION_DISABLE": "true"},
+        )
+    try:
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def the_disks_alone() -> Json:
+    """The shipped template, from the disks on: what comes before needs a node."""
+    spec = parse((CHART / "files" / "vmware-land.yaml").read_text())["spec"]
+    (task,) = next(
+        [task for task in one["dag"]["tasks"] if task["name"] == "disks"]
+        for one in spec["templates"]
+        if one["name"] == "transfer"
+    )
+    rows = json.dumps([row.model_dump() for row in ROWS])
+    alone = {key: value for key, value in task.items() if key != "depends"} | {"withParam": rows}
+    parameters = {"run": RUN, "source": "default"}
+    declared = spec["arguments"]["parameters"]
+    given = [{**one, "value": parameters.get(one["name"], one.get("value"))} for one in declared]
+    return {
+        "apiVersion": WORKFLOW.api_version,
+        "kind": WORKFLOW.kind,
+        "metadata": {"name": RUN, "namespace": RELEASE},
+        "spec": {
+            **{key: value for key, value in spec.items() if key != "onExit"},
+            "entrypoint": "alone",
+            "arguments": {
+                "parameters": [
+                    {**one, "value": parameters.get(one["name"], one.get("value"))} for one in given
+                ]
+            },
+            "templates": [*spec["templates"], {"name": "alone", "dag": {"tasks": [alone]}}],
+        },
+    }
+
+
+def test_each_pod_mounts_its_volume_by_its_mode(argo: ApiServer) -> None:
+    argo.kubectl("create", "-f", "-", given=json.dumps(the_disks_alone()))
+    cluster = argo.connect()
+
+    def pods() -> dict[tuple[str, str], Object]:
+        labels = {names.LABEL_RUN: RUN}
+        found = [one["metadata"]["labels"] | {"pod": one} for one in cluster.find(POD, RELEASE, labels)]
+        return {(one[names.LABEL_STAGE], one[names.LABEL_DISK]): one["pod"] for one in found}
+
+    expected = {("export", "disk-0"), ("export", "disk-1"), ("hand-over", "disk-2")}
+    wait_for(lambda: set(pods()) >= expected, "Argo makes no pods")
+    made = pods()
+    assert set(made) == expected, "a disk that was handed over is not copied again"
+    for row, place in ((ROWS[0], "volumeDevices"), (ROWS[1], "volumeMounts")):
+        spec = made["export", row.disk]["spec"]
+        (main,) = [one for one in spec["containers"] if one["name"] == "main"]
+        mounts = {one["name"]: one for one in main.get("volumeMounts") or []}
+        devices = {one["name"]: one for one in main.get("volumeDevices") or []}
+        known = devices if place == "volumeDevices" else mounts
+        assert known["disk"] == {"name": "disk", row.path: "/disk"}
+        assert "disk" not in (mounts if place == "volumeDevices" else devices)
+        claims = {
+            one["name"]: one["persistentVolumeClaim"]["claimName"]
+            for one in spec["volumes"]
+            if "persistentVolumeClaim" in one
+        }
+        assert claims == {"disk": row.claim, "scratch": names.notes(RUN, row.disk)}
+        assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["fsGroup"]) == (107, 107)
+        assert spec["automountServiceAccountToken"] is False
+    handing = made["hand-over", "disk-2"]["spec"]
+    assert not [one for one in handing["volumes"] if "persistentVolumeClaim" in one]
+    assert handing["securityContext"]["runAsUser"] == 10001
