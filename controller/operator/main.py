@@ -25,6 +25,7 @@ from controller.operator.options import Options
 from controller.operator.reconcile import START_LOCK, reconcile
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.sources.reconcile import SourceReconciler
+from controller.operator.sources.users import SecretUsers
 from controller.operator.sweep import sweep
 from controller.operator.watch import watch
 from controller.operator.workers import Workers
@@ -72,12 +73,16 @@ class _Process:
         self._stop = stop
         self._ended = threading.Event()
         self._lost = False
-        self._imports: Queue[ImportKey] = Queue(group=lambda key: key[0], at_once=IMPORTS_AT_ONCE - 1)
+        self._imports: Queue[ImportKey] = Queue(group=lambda key: key.namespace, at_once=IMPORTS_AT_ONCE - 1)
         self._sources: Queue[SourceKey] = Queue(group=lambda key: key.namespace, at_once=1)
-        self._cache = StatusCache(lambda: compat.find_other_controller(cluster))
+        self._cache = StatusCache(
+            lambda: compat.find_other_controller(cluster),
+            find_former_operator=lambda: compat.find_former_operator(cluster),
+        )
+        self._secrets = SecretUsers(self._sources.add, self._imports.add)
         self._checks = CheckPods(cluster, options, self._requeue)
         self._source_reconciler = SourceReconciler(
-            cluster, options, self._checks, counters=self._cache.counters
+            cluster, options, self._checks, counters=self._cache.counters, secrets=self._secrets
         )
         self._router = EventRouter(self._imports, self._sources)
         self._lease = Lease(lease_cluster, options.namespace, lost=self._exit_without_lease)
@@ -112,12 +117,18 @@ class _Process:
 
     def _reconcile_import(self, key: ImportKey) -> float | None:
         return reconcile(
-            self._cluster, self._options, key, self._cache, lambda: datetime.now(UTC), self._checks
+            self._cluster,
+            self._options,
+            key,
+            self._cache,
+            lambda: datetime.now(UTC),
+            self._checks,
+            self._secrets,
         )
 
     def _requeue(self, owner: Owner) -> None:
         if owner.kind == IMPORT:
-            self._imports.add((owner.namespace, owner.name))
+            self._imports.add(ImportKey(owner.namespace, owner.name))
         else:
             self._sources.add(SourceKey(*owner))
 

@@ -19,7 +19,7 @@ from controller.operator.options import Options
 from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CONFIG_MAP, IMPORT, Object
+from steps.model.kinds import CONFIG_MAP, IMPORT, V2V_IMPORT, Object
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect
 from steps.runtime.program import write_termination_message
@@ -73,8 +73,18 @@ def _refuse_leftovers(cluster: Cluster, namespace: str) -> None:
 
 
 def _with_finalizer(cluster: Cluster, namespace: str) -> list[Object]:
-    imports = cluster.find(IMPORT, namespace)
+    imports = [*cluster.find(IMPORT, namespace), *_v2v_imports(cluster, namespace)]
     return [import_ for import_ in imports if FINALIZER in (import_["metadata"].get("finalizers") or [])]
+
+
+def _v2v_imports(cluster: Cluster, namespace: str) -> list[Object]:
+    """The imports of the other dialect, if the cluster has it."""
+    try:
+        return cluster.find(V2V_IMPORT, namespace)
+    except StepError as error:
+        if error.code not in (Exit.NOT_FOUND, Exit.DENIED):
+            raise
+        return []
 
 
 def _listed(imports: Sequence[Object]) -> str:
@@ -107,7 +117,7 @@ def _without_kinds(cluster: Cluster, namespace: str) -> str:
 
 def _is_request(config_map: Object) -> bool:
     labels = config_map["metadata"].get("labels") or {}
-    return names.LABEL_UID in labels and not config_map["metadata"].get("ownerReferences")
+    return names.LABEL_RUN in labels and not config_map["metadata"].get("ownerReferences")
 
 
 def main() -> int:

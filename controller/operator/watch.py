@@ -15,12 +15,13 @@ import kopf
 
 from controller.operator.options import Options
 from steps.model import names
-from steps.model.kinds import IMPORT, SOURCES, WORKFLOW, Kind
+from steps.model.kinds import IMPORT, RESOURCE_MAPPING, SOURCES, V2V_IMPORT, WORKFLOW, Kind
 
 OnEvent = Callable[[Kind, Mapping[str, Any], bool], None]
 """Called with a kind, an object, and whether it was deleted. It must not fail or block."""
 
 OURS: Final = (IMPORT, *SOURCES.values())
+V2V: Final = (V2V_IMPORT, RESOURCE_MAPPING)
 IDENTITY: Final = cast("Any", "vmferry")
 """kopf's name among its peers. Without it kopf asks for the user name, and our user has none."""
 
@@ -28,7 +29,7 @@ IDENTITY: Final = cast("Any", "vmferry")
 async def watch(options: Options, on_event: OnEvent, stop: threading.Event) -> None:
     """Watch until `stop` is set."""
     imports, workflows = _registry(), _registry()
-    for kind in OURS:
+    for kind in (*OURS, *(V2V if options.v2v.enabled else ())):
         _watch_kind(imports, kind, on_event)
     _watch_kind(workflows, WORKFLOW, on_event, labels={names.LABEL_UID: kopf.PRESENT})
     await asyncio.gather(
