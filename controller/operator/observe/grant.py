@@ -11,7 +11,7 @@ from typing import Final
 from controller.operator.observe import fields
 from controller.operator.options import Options, References
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import GROUP, IMPORT, REFERENCE_GRANT, Kind, Object
+from steps.model.kinds import GROUP, IMPORT, REFERENCE_GRANT, SECRET, Kind, Object
 from steps.runtime.cluster import Cluster
 
 ALLOWED: Final = f"{GROUP}/allowed-namespaces"
@@ -30,10 +30,11 @@ def is_granted(
     """Whether an import of namespace `place[0]` may use the source, which is in namespace `place[1]`.
 
     Imports of `v2v.kubevirt.io` use a Secret and a ResourceMapping instead of a source, by the same rule.
-    `importing` is the kind of the import.
+    `importing` is the kind of the import. No setting allows the Secrets of everybody.
     """
     own, namespace = place
-    if own == namespace or options.cross_namespace_references is References.ALLOW:
+    allows_all = options.cross_namespace_references is References.ALLOW and kind != SECRET
+    if own == namespace or allows_all:
         return True
     if source is None:
         return False

@@ -18,7 +18,7 @@ from controller.operator.observe.checks import name_reasons, template_reasons
 from controller.operator.observe.fields import mapping
 from controller.operator.observe.grant import is_granted, refusal
 from controller.operator.observe.secret import TYPES, is_usable, unusable_here
-from controller.operator.observe.source import READY, SOURCE_NOT_READY, ResolvedSource
+from controller.operator.observe.source import READY, SOURCE_NOT_READY, TRY_NOW, ResolvedSource
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError
@@ -108,7 +108,7 @@ class Found:
 
 def is_v2v(raw: Object) -> bool:
     """Whether an import is of this dialect."""
-    return bool(raw["apiVersion"] == V2V_API_VERSION)
+    return bool(raw.get("apiVersion") == V2V_API_VERSION)
 
 
 def read_status(cluster: Cluster, options: Options, raw: Object) -> ImportStatus:
@@ -311,9 +311,8 @@ def _with_readiness(
         message = f"{_place(place[1:])} is checked first"
         return ResolvedSource(source=source, status=status, reason=NOT_CHECKED_YET, message=message)
     if status.status != READY:
-        return ResolvedSource(
-            source=source, status=status, reason=SOURCE_NOT_READY, message=status.message or "it was refused"
-        )
+        message = status.message.replace(TRY_NOW, "To try now, change the Secret, such as a label of it")
+        return ResolvedSource(source=source, status=status, reason=SOURCE_NOT_READY, message=message)
     return ResolvedSource(source=source, status=status, credentials=found.credentials)
 
 
@@ -344,7 +343,8 @@ def as_ours(cluster: Cluster, options: Options) -> Iterator[Object]:
         except ValidationError:
             continue
         ours = import_.spec.model_dump(by_alias=True, mode="json")
-        yield {**raw, "spec": ours, "status": status.to_document(), V2V_SPEC: raw.get("spec")}
+        parts = {"apiVersion": V2V_API_VERSION, "spec": ours, "status": status.to_document()}
+        yield {**raw, **parts, V2V_SPEC: raw.get("spec")}
 
 
 def source_of_other(cluster: Cluster, options: Options, ours: Object) -> Source | None:

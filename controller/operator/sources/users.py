@@ -79,4 +79,5 @@ class SecretUsers:
 def _needs_source(facts: Facts) -> bool:
     if facts.deletion_time or has_succeeded(facts.status):
         return False
-    return facts.status.import_status != ImportPhase.FAILED or RETRY in facts.annotations
+    is_retried = RETRY in facts.annotations or facts.spec_changed
+    return facts.status.import_status != ImportPhase.FAILED or is_retried

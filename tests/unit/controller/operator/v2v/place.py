@@ -56,6 +56,8 @@ class V2vWorld(World):
         self.sources_due: set[SourceKey] = set()
         self.uses = SecretUsers(self.sources_due.add)
         self.answer = Exited(0)
+        self.tick = 5.0
+        """Seconds before a reconcile."""
         super().__init__(**spec)
         script = Scripted(lambda *_: self.answer)
         self.kubelet = Kubelet(FakeNode(self.cluster), script, self._seconds)
@@ -121,7 +123,7 @@ class V2vWorld(World):
         """Reconcile the import, each time a few seconds after the last one; without its Secret."""
         again: float | None = None
         for _ in range(times):
-            self.now += timedelta(seconds=5)
+            self.now += timedelta(seconds=self.tick)
             again = reconcile(
                 self.cluster, self.options, KEY, self.ledger, lambda: self.now, self.checks, self.uses
             )

@@ -192,6 +192,19 @@ class TestWaiting:
         world.look()
         assert world.workflows()
 
+    def test_refused_credentials_are_tried_twice_for_all_imports(self) -> None:
+        world = V2vWorld()
+        world.answer = Exited(11, "the password is wrong")
+        for _ in range(8):
+            world.sources_due.update(world.checks_of())
+            world.look(200)
+            world.check_secrets()
+        world.look()
+        words = "so that the account is not locked. To try now, change the Secret, such as a label of it"
+        assert words in world.condition("Valid").message
+        started = [call for call in world.cluster.calls if str(call).startswith("create pods")]
+        assert len(started) == 2
+
     def test_a_missing_mapping_that_is_made_then(self) -> None:
         world = V2vWorld(resourceMapping={"name": "map"})
         self.shows(world, "ResourceMappingNotFound", "Resource mapping not found")
@@ -542,6 +555,26 @@ class TestEnd:
         metadata = {"name": KEY.name, "namespace": KEY.namespace, "uid": "other"}
         world.cluster.put({"apiVersion": IMPORT.api_version, "kind": IMPORT.kind, "metadata": metadata})
         assert sweep(world.cluster, "vmferry") == []
+
+    def test_without_the_api_nothing_is_swept_and_others_are(self) -> None:
+        """The chart can leave the API out later."""
+        world = begun()
+        world.cluster.denied |= {("get", V2V_IMPORT), ("list", V2V_IMPORT)}
+        labels = names.import_labels(IMPORT.api_version, "a", "b", "c")
+        orphan = {"name": "old", "namespace": "vmferry", "labels": labels}
+        world.cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": orphan, "data": {}})
+        assert sweep(world.cluster, "vmferry") == ["old"]
+
+    def test_an_edit_of_a_failed_import_retries_it(self) -> None:
+        world = begun()
+        world.found()
+        world.argo(*upto("image"), failed("image", 13, "no space", "disk-0"), phase="Failed")
+        world.look(2)
+        world.check_secrets()
+        assert world.checks_of() == [], "nothing needs the Secret"
+        world.apply(targetVmName="web02")
+        world.begin()
+        assert world.workflows() == [f"{world.run}-r1"]
 
     @pytest.mark.parametrize(
         ("conditions", "phase"),
