@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from steps.model.sources import SourceKind
@@ -66,9 +66,12 @@ def read(kind: SourceKind, data: Mapping[str, str]) -> Login:
     if kind is SourceKind.VMWARE and "ca.cert" in kept:
         given.setdefault("caCert", given["ca.cert"])
         kept = [*dict.fromkeys("caCert" if name == "ca.cert" else name for name in kept)]
-    return Login(
-        given[ADDRESS].strip(), {name: base64.b64encode(given[name].encode()).decode() for name in kept}
-    )
+    try:
+        given[ADDRESS].encode()
+        encoded = {name: base64.b64encode(given[name].encode()).decode() for name in kept}
+    except UnicodeEncodeError:
+        raise SecretError(f"{TITLES[kind]} secret has an attribute with half a character") from None
+    return Login(given[ADDRESS].strip(), encoded)
 
 
 def _text(value: str) -> str:
@@ -88,9 +91,11 @@ def parse(text: str) -> dict[str, str]:
         raise SecretError(f"the secret has {len(text)} characters; at most {LONGEST} are read")
     if text.count("[") + text.count("{") > MOST_BRACKETS:
         raise SecretError("the secret is nested: write NAME: VALUE, one in a line")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _QuietComposer
     try:
-        root: Any = YAML(typ="safe", pure=True).compose(text)
-    except (YAMLError, RecursionError, ValueError):
+        root: Any = yaml.compose(text)
+    except Exception:  # also others than YAMLError, such as OverflowError for a large character
         raise SecretError("the secret is not YAML: write NAME: VALUE, one in a line") from None
     if root is None:
         return {}
@@ -103,6 +108,14 @@ def parse(text: str) -> dict[str, str]:
             raise SecretError("the secret has one attribute twice")
         found[name] = _scalar(value)
     return found
+
+
+class _QuietComposer(Composer):
+    """Warns about nothing: a warning quotes lines of the text."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader=loader)
+        self.warn_double_anchors = False
 
 
 def _scalar(node: Node) -> str:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import random
+import re
 
 import pytest
+import yaml  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from steps.model.sources import SourceKind
 from workflows.v2v_secret import LONGEST, SecretError, parse, read
@@ -86,15 +91,91 @@ def test_only_vsphere_has_a_thumbprint() -> None:
         "{a: " * 60,
         "a: &x s3cret\nb: *y",
         "\ts3cret: x",
+        'a: "s3cret \\UFFFFFFFF"',
         "a: \x00s3cret",
         "a: b\n--- \ns3cret: d",
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_no_mapping_of_texts_is_refused_without_a_value(text: str) -> None:
     with pytest.raises(SecretError) as caught:
         parse(text)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_warning_quotes_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    assert parse("&a s3cret: x\nb: &a s3cret\n") == {"s3cret": "x", "b": "s3cret"}
+    assert list(recwarn) == []
+
+
+@pytest.mark.parametrize("name", ["password", "apiUrl"])
+def test_half_a_character_is_refused(name: str) -> None:
+    with pytest.raises(SecretError, match="half a character"):
+        read(VMWARE, data(VMWARE, text_of(**{**LOGIN, name: '"\\uD800"'})))
+
+
+_PARTS = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    "- ",
+    "? ",
+    "&a ",
+    "*a",
+    "!!str ",
+    "!",
+    "|",
+    ">-",
+    '"',
+    "'",
+    "\\UFFFFFFFF",
+]
+_PARTS += [
+    "%YAML 1.1\n",
+    "---\n",
+    "...\n",
+    "\t",
+    "\n",
+    "\r",
+    "\x85",
+    "\u2028",
+    "\x00",
+    "#",
+    "~",
+    ", ",
+    "<<: ",
+]
+
+
+def test_changed_texts_are_read_or_refused_and_two_parsers_agree() -> None:
+    """The other one is PyYAML, which reads scalars as texts, too."""
+    text = text_of(**LOGIN, **{"ca.cert": PEM})
+    accepted = 0
+    for number in range(3000):
+        rng = random.Random(number)
+        changed = text
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randint(0, len(changed))
+            end = min(len(changed), at + rng.randint(0, 6))
+            changed = changed[:at] + rng.choice([*_PARTS, ""]) + changed[end:]
+        try:
+            found = parse(changed)
+        except SecretError:
+            continue
+        accepted += 1
+        with contextlib.suppress(YAMLError):  # it refuses more
+            other = yaml.load(changed, yaml.BaseLoader)  # noqa: S506 - makes texts only
+            # Line breaks beyond those of ASCII are read in two ways.
+            if isinstance(other, dict) and changed.isascii():
+                assert {key: value for key, value in other.items() if not _NULL.fullmatch(value)}.items() <= (
+                    found.items()
+                ), changed
+    assert accepted > 500
+
+
+_NULL = re.compile(r"~|null|Null|NULL|")
 
 
 def test_a_long_text_is_not_read() -> None:
