@@ -49,8 +49,6 @@ NO_MAPPING: Final = "ResourceMappingNotFound"
 DUPLICATE: Final = "DuplicateTargetVMName"
 NOT_CHECKED_YET: Final = "SourceNotChecked"
 """Reason of the engine's status: the first check of the source has not ended."""
-FIRST_CONTACT: Final = (NO_SECRET, UNINITIALIZED, UNREACHABLE)
-"""Reasons that were the end of an import of vm-import-operator."""
 VM_READY: Final = "VirtualMachineReady"
 VM_RUNNING: Final = "VirtualMachineRunning"
 VM_CREATION_FAILED: Final = "VMCreationFailed"

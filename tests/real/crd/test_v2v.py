@@ -39,6 +39,13 @@ def test_the_corrected_example_is_stored_unchanged(definitions: Path) -> None:
         assert answer["object"] == given
 
 
+def test_the_example_of_this_project_is_stored_unchanged(definitions: Path) -> None:
+    path = Path(__file__).parents[3] / "examples" / "15-v2v.yaml"
+    documents = [one for one in YAML(typ="safe").load_all(path) if one["kind"] != "Secret"]
+    for given, answer in zip(documents, judged(definitions, documents), strict=True):
+        assert (answer["errors"], answer["pruned"], answer["object"]) == ([], [], given)
+
+
 def test_the_mistakes_of_the_example_are_dropped_or_refused(definitions: Path) -> None:
     documents = [one for one in YAML(typ="safe").load_all(SEED) if one["kind"] != "Secret"]
     for one in documents:
