@@ -5,7 +5,6 @@ Exit codes: 0 after SIGTERM or SIGINT; 1 when the Lease was lost, because anothe
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
@@ -21,20 +20,22 @@ from controller.operator.checkpods.check import Owner
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
+from controller.operator.observe.source import KINDS
 from controller.operator.options import Options
 from controller.operator.reconcile import START_LOCK, reconcile
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.sources.reconcile import SourceReconciler
 from controller.operator.sources.users import SecretUsers
 from controller.operator.sweep import sweep
-from controller.operator.watch import watch
+from controller.operator.watch import Watches
 from controller.operator.workers import Workers
 from controller.operator.workqueue import Queue
 from steps.model.contract import StepError
 from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
-from steps.runtime.kubeapi import connect
+from steps.runtime.kubeapi import connect, connect_once
 from steps.runtime.stop import Stop
+from workflows.api.sources import Source
 
 log = structlog.get_logger()
 
@@ -85,6 +86,7 @@ class _Process:
             cluster, options, self._checks, counters=self._cache.counters, secrets=self._secrets
         )
         self._router = EventRouter(self._imports, self._sources)
+        self._watches = Watches(connect_once, options, self._router.route)
         self._lease = Lease(lease_cluster, options.namespace, lost=self._exit_without_lease)
         self._workers = (
             Workers("imports", self._imports, self._reconcile_import, IMPORTS_AT_ONCE),
@@ -107,13 +109,12 @@ class _Process:
         threading.Thread(target=self._follow_checks, name="checks", daemon=True).start()
         for workers in self._workers:
             workers.start()
-        watching = threading.Thread(target=self._watch, name="watch", daemon=True)
-        watching.start()
+        self._watches.start()
         self._follow_limits()
         while not self._ended.wait(self._options.recheck_seconds):
             self._sweep()
             self._follow_limits()
-        return self._close(watching)
+        return self._close()
 
     def _reconcile_import(self, key: ImportKey) -> float | None:
         return reconcile(
@@ -123,8 +124,13 @@ class _Process:
             self._cache,
             lambda: datetime.now(UTC),
             self._checks,
+            self._check_source,
             self._secrets,
         )
+
+    def _check_source(self, source: Source) -> None:
+        kind = KINDS[source.kind.lower()]
+        self._sources.add(SourceKey(kind, source.metadata.namespace, source.metadata.name))
 
     def _requeue(self, owner: Owner) -> None:
         if owner.kind == IMPORT:
@@ -133,8 +139,8 @@ class _Process:
             self._sources.add(SourceKey(*owner))
 
     def _follow_checks(self) -> None:
-        while not self._ended.wait(self._poll()):
-            pass
+        while not self._ended.is_set():
+            self._checks.wait(self._poll())
 
     def _poll(self) -> float:
         try:
@@ -157,12 +163,6 @@ class _Process:
         except StepError as error:
             log.warning(f"could not update the limits per source: {error}")
 
-    def _watch(self) -> None:
-        try:
-            asyncio.run(watch(self._options, self._router.route, self._ended))
-        finally:
-            self._end()  # without watches the process cannot work: Kubernetes restarts it
-
     def _find_problem(self) -> str:
         """Why Kubernetes should restart this process. Waiting for the Lease is not a reason."""
         stuck = [message for workers in self._workers for message in workers.stuck()]
@@ -176,14 +176,15 @@ class _Process:
     def _end(self) -> None:
         self._ended.set()
 
-    def _close(self, watching: threading.Thread) -> int:
+    def _close(self) -> int:
         deadline = time.monotonic() + AT_THE_END
+        self._watches.close()
         for workers in self._workers:
             workers.close()
         if all(workers.ended(deadline) for workers in self._workers):
             self._lease.release()
         else:  # a running reconcile must not overlap with another controller: the Lease expires
             log.warning("a reconcile is still running; the next controller starts when the Lease has expired")
-        watching.join(max(0.0, deadline - time.monotonic()))
+        self._watches.join(deadline)
         log.info("vmferry's controller has ended")
         return 0

@@ -23,6 +23,7 @@ from controller.operator.sources.users import SecretUsers
 from controller.operator.sweep import left_by, sweep
 from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
+from workflows.api.sources import Source
 
 log = structlog.get_logger()
 
@@ -40,12 +41,14 @@ def reconcile(
     cache: StatusCache,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     checks: CheckPods | None = None,
+    check_source: Callable[[Source], None] = lambda _source: None,
     secrets: SecretUsers | None = None,
 ) -> float | None:
     """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
 
-    Without `checks`, a dry run has a pod without waiting for its turn. `secrets` gets to know which Secrets
-    must be checked.
+    Without `checks`, a dry run has a pod without waiting for its turn. `check_source` is called with a source
+    whose credentials have changed since they were checked. `secrets` gets to know which Secrets must be
+    checked.
 
     Raises:
         StepError: where the API refuses or does not answer; the import is requeued.
@@ -65,6 +68,8 @@ def reconcile(
         return None
     now = clock()
     facts = gather(cluster, options, raw, cache.other_controller(key.kind), now)
+    if facts.resolved.is_due and facts.resolved.source is not None and facts.dialect is None:
+        check_source(facts.resolved.source)
     decision = decide(facts, options, now)
     secrets.note(key, facts)
     if key.kind == IMPORT and not decision.makes_dry_run:

@@ -9,7 +9,7 @@ import structlog
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, V2V_GROUP, V2V_IMPORT
-from steps.runtime.cluster import Cluster
+from steps.runtime.cluster import Cluster, each
 
 log = structlog.get_logger()
 
@@ -52,9 +52,9 @@ def import_exists(cluster: Cluster, labels: Mapping[str, str]) -> bool:
         if existing is not None:
             return names.label_value(existing["metadata"]["uid"]) == labels[names.LABEL_UID]
         # A label truncates a long name: then the uids of all imports must be compared.
-        others = cluster.find(kind, namespace)
+        uids = (other["metadata"]["uid"] for other in each(cluster, kind, namespace))
+        return labels[names.LABEL_UID] in map(names.label_value, uids)
     except StepError as error:
         if kind == IMPORT or error.code not in (Exit.NOT_FOUND, Exit.DENIED):
             raise
         return True  # the chart leaves the API out now; nobody knows which of its imports exist
-    return labels[names.LABEL_UID] in (names.label_value(other["metadata"]["uid"]) for other in others)

@@ -49,15 +49,6 @@ NO_DISKS: Final = "has no disks"
 NAME: Final = "is not RFC 1123 compliant"
 
 
-KOPF_TASKS: Final = "kopf._core.reactor.running"
-SIGNALS_IGNORED: Final = "OS signals are ignored: running not in the main thread."
-"""kopf logs this for each watch. Here the main thread handles signals (`main.py`)."""
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return record.getMessage() != SIGNALS_IGNORED
-
-
 def configure(*, debug: bool) -> None:
     """Log to standard error as `time="…" level=info msg="…" key=value`, also for libraries."""
     shared: list[structlog.typing.Processor] = [
@@ -75,16 +66,8 @@ def configure(*, debug: bool) -> None:
         )
     )
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
-    for noisy in (
-        "kubernetes",
-        "urllib3",
-        "aiohttp",
-        "asyncio",
-    ):  # they log bodies and headers, tokens included
+    for noisy in ("kubernetes", "urllib3"):  # they log bodies and headers, tokens included
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("kopf").setLevel(logging.INFO if debug else logging.WARNING)
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event
-    logging.getLogger(KOPF_TASKS).addFilter(_is_news)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

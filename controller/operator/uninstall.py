@@ -7,8 +7,9 @@ leftovers of deleted imports. Exit codes: 0 the chart may be uninstalled; otherw
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -20,7 +21,7 @@ from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, V2V_IMPORT, Object
-from steps.runtime.cluster import Cluster
+from steps.runtime.cluster import Cluster, each
 from steps.runtime.kubeapi import connect
 from steps.runtime.program import write_termination_message
 from steps.runtime.stop import Stop
@@ -73,18 +74,17 @@ def _refuse_leftovers(cluster: Cluster, namespace: str) -> None:
 
 
 def _with_finalizer(cluster: Cluster, namespace: str) -> list[Object]:
-    imports = [*cluster.find(IMPORT, namespace), *_v2v_imports(cluster, namespace)]
+    imports = itertools.chain(each(cluster, IMPORT, namespace), _v2v_imports(cluster, namespace))
     return [import_ for import_ in imports if FINALIZER in (import_["metadata"].get("finalizers") or [])]
 
 
-def _v2v_imports(cluster: Cluster, namespace: str) -> list[Object]:
+def _v2v_imports(cluster: Cluster, namespace: str) -> Iterator[Object]:
     """The imports of the other dialect, if the cluster has it."""
     try:
-        return cluster.find(V2V_IMPORT, namespace)
+        yield from each(cluster, V2V_IMPORT, namespace)
     except StepError as error:
         if error.code not in (Exit.NOT_FOUND, Exit.DENIED):
             raise
-        return []
 
 
 def _listed(imports: Sequence[Object]) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from steps.model import names
-from steps.model.kinds import CONFIG_MAP, V2V_GROUP, Kind, Object
-from steps.runtime.cluster import Cluster, ExistsError
+from steps.model.kinds import CONFIG_MAP, Kind, Object
+from steps.runtime.cluster import SMALL_PAGE, Cluster, ExistsError
 from workflows.api.status import ImportStatus, SourceStatus
 
 IMPORT_STATUS: Final = "import.json"
@@ -40,13 +40,18 @@ def read_import(cluster: Cluster, release: str, uid: str) -> ImportStatus | None
 
 
 def read_imports(cluster: Cluster, release: str) -> dict[str, ImportStatus]:
-    """The engine's status of every import, by the label with its uid. Raises StepError."""
-    found = cluster.find(CONFIG_MAP, release, {names.LABEL_API: V2V_GROUP})
-    return {
-        str(one["metadata"]["labels"][names.LABEL_UID]): ImportStatus.read(_document(one, IMPORT_STATUS))
-        for one in found
-        if IMPORT_STATUS in (one.get("data") or {})
-    }
+    """The engine's status of every import without its disks, by the label with its uid. Raises StepError."""
+    found, more = {}, ""
+    while True:
+        page = cluster.page(CONFIG_MAP, release, label=names.LABEL_API, limit=SMALL_PAGE, more=more)
+        for one in page.items:
+            if IMPORT_STATUS in (one.get("data") or {}):
+                status = ImportStatus.read(_document(one, IMPORT_STATUS))
+                uid = str(one["metadata"]["labels"].get(names.LABEL_UID, ""))
+                found[uid] = status.model_copy(update={"disk_import_status": ()})
+        more = page.more
+        if not more:
+            return found
 
 
 def write_import(cluster: Cluster, release: str, import_: Object, status: ImportStatus) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from steps.model.contract import Exit, StepError
@@ -18,6 +19,10 @@ from steps.model.refusals import refusal
 
 MANAGER: Final = "vmferry"
 """Our name in `metadata.managedFields`."""
+
+
+SMALL_PAGE: Final = 10
+"""Objects of a page of `each`. An object may have 1.5 MB, and whoever may create some chooses their sizes."""
 
 
 class ExistsError(StepError):
@@ -36,6 +41,17 @@ class InvalidNameError(StepError):
     """A name or label that no object can have. It would change the path or the query of the request."""
 
 
+@dataclass(frozen=True)
+class Page:
+    """A part of a list, in the order of namespaces and names."""
+
+    items: tuple[Object, ...]
+    more: str
+    """Token of the next page; "" after the last one."""
+    version: str
+    """Resource version of the whole list: a watch from there misses nothing."""
+
+
 class Cluster(Protocol):
     """A Kubernetes API. Every verb raises StepError; see `failure` for which."""
 
@@ -44,6 +60,12 @@ class Cluster(Protocol):
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         """The objects with all of `labels`, sorted by name; without a namespace, those of all namespaces."""
+
+    def page(self, kind: Kind, namespace: str = "", *, label: str = "", limit: int, more: str = "") -> Page:
+        """At most `limit` objects, whole; with `label`, of those with a label of that key.
+
+        `more` is the token of the page before.
+        """
 
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
         """The objects with a label of that key, with their metadata only, page by page."""
@@ -86,6 +108,21 @@ class Cluster(Protocol):
 
         Bytes that are not UTF-8 are replaced.
         """
+
+
+def each(cluster: Cluster, kind: Kind, namespace: str = "") -> Iterator[Object]:
+    """The objects one after the other: unlike `find`, it needs little memory for objects of foreign people.
+
+    Raises:
+        StepError: like `Cluster.page`, also after some objects.
+    """
+    more = ""
+    while True:
+        page = cluster.page(kind, namespace, limit=SMALL_PAGE, more=more)
+        yield from page.items
+        more = page.more
+        if not more:
+            return
 
 
 def check_names(

@@ -12,8 +12,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 from kubernetes import config
@@ -21,6 +22,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.resource import Resource
+from kubernetes.watch import Watch
 from urllib3.exceptions import HTTPError
 
 from steps.model.contract import Exit, StepError
@@ -29,6 +31,7 @@ from steps.runtime.cluster import (
     MANAGER,
     Cluster,
     InvalidNameError,
+    Page,
     ReplacedError,
     check_names,
     failure,
@@ -40,6 +43,8 @@ T = TypeVar("T")
 
 REQUEST_SECONDS: Final = 30
 """How long one request may take."""
+SILENT_SECONDS: Final = 90
+"""How long a watch may be silent: the API server sends a bookmark about every minute."""
 PATIENCE: Final = 120.0
 """Seconds that an API server may be unavailable, for example during a restart, before the step fails."""
 LONGEST_WAIT: Final = 10.0
@@ -70,6 +75,11 @@ def connect(
     Raises:
         StepError: INVALID, if there is neither.
     """
+    return RetryingCluster(connect_once(kubeconfig=kubeconfig, seconds=seconds), stop, patience)
+
+
+def connect_once(*, kubeconfig: str | None = None, seconds: float = REQUEST_SECONDS) -> ApiCluster:
+    """Like `connect`, without retries: a request without an answer raises UNREACHABLE at once."""
     settings = Configuration()
     settings.proxy = settings.no_proxy = None  # the package has taken them from the environment
     try:
@@ -83,7 +93,7 @@ def connect(
         raise StepError(
             Exit.INVALID, "cannot connect to a cluster", str(error), "set KUBECONFIG to a kubeconfig file"
         ) from None
-    return RetryingCluster(ApiCluster(ApiClient(settings), seconds), stop, patience)
+    return ApiCluster(ApiClient(settings), seconds)
 
 
 def context_namespace() -> str:
@@ -130,16 +140,59 @@ class ApiCluster:
         type_fields = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [{**type_fields, **item} for item in answer.get("items") or []]
 
+    def page(self, kind: Kind, namespace: str = "", *, label: str = "", limit: int, more: str = "") -> Page:
+        return self._page(kind, namespace, label, limit, more)
+
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
-        named, more = {"apiVersion": kind.api_version, "kind": kind.kind}, ""
+        more = ""
         while True:
-            query = {"label_selector": label, "limit": PAGE, "_continue": more or None}
-            listed = partial(self._client.get, header_params={"Accept": METADATA_ONLY}, **query)
-            page = self._request("list", kind, namespace, "", listed)
-            yield from ({**named, "metadata": item["metadata"]} for item in page.get("items") or [])
-            more = str((page.get("metadata") or {}).get("continue") or "")
+            page = self._page(kind, namespace, label, PAGE, more, header_params={"Accept": METADATA_ONLY})
+            # The kind of such an item is PartialObjectMetadata.
+            named = {"apiVersion": kind.api_version, "kind": kind.kind}
+            yield from ({**named, "metadata": item["metadata"]} for item in page.items)
+            more = page.more
             if not more:
                 return
+
+    def changes(
+        self, kind: Kind, namespace: str, version: str, *, label: str = "", seconds: int, watch: Watch
+    ) -> Iterator[Change]:
+        """What happens after `version`, for at most `seconds`; `watch.stop()` of another thread ends it.
+
+        Raises:
+            ExpiredError: the API server no longer knows the version.
+            StepError: as for the other verbs, for example when nothing arrives for `SILENT_SECONDS`.
+        """
+        check_names("watch", kind, namespace)
+        get = partial(self._client.get, _resource(kind), serialize=False, namespace=namespace or None)
+        query = {"label_selector": label or None, "resource_version": version, "timeout_seconds": seconds}
+        timeouts = (self._seconds, SILENT_SECONDS)
+        try:
+            for event in watch.stream(  # type: ignore[no-untyped-call]
+                get, allow_watch_bookmarks=True, _request_timeout=timeouts, **query
+            ):
+                if event is None:
+                    why = "the API server sent something that is no event"
+                    raise StepError(Exit.UNREACHABLE, f"cannot watch {kind.kind}", why)
+                yield Change(str(event["type"]), event["object"])
+        except ApiException as error:
+            if error.status == HTTPStatus.GONE:
+                raise ExpiredError(Exit.UNREACHABLE, f"cannot watch {kind.kind}", str(error.reason)) from None
+            raise _error_of("watch", kind, namespace, error) from None
+        except (HTTPError, OSError) as error:
+            raise _unanswered("watch", kind, namespace, error) from None
+
+    def _page(self, kind: Kind, namespace: str, label: str, limit: int, more: str, **request: Any) -> Page:
+        query = {"label_selector": label or None, "limit": limit, "_continue": more or None}
+        listed = partial(self._client.get, **query, **request)
+        answer = self._request("list", kind, namespace, "", listed)
+        metadata = answer.get("metadata") or {}
+        type_fields = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return Page(
+            items=tuple({**type_fields, **item} for item in answer.get("items") or []),
+            more=str(metadata.get("continue") or ""),
+            version=str(metadata.get("resourceVersion") or ""),
+        )
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         kind, namespace, name = _coordinates(manifest)
@@ -220,12 +273,23 @@ class ApiCluster:
         except ApiException as error:
             raise _error_of(verb, kind, object_name, error) from None
         except (HTTPError, OSError) as error:
-            why = f"no answer from the API: {type(error).__name__}: {error}"
-            raise StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {object_name}", why) from None
+            raise _unanswered(verb, kind, object_name, error) from None
 
 
 def _dry_run_options(*, dry_run: bool) -> dict[str, str]:
     return {"dry_run": "All"} if dry_run else {}
+
+
+class ExpiredError(StepError):
+    """The API server no longer knows the resource version of a watch: list again."""
+
+
+class Change(NamedTuple):
+    """One event of a watch."""
+
+    type: str
+    """ADDED, MODIFIED, DELETED, or BOOKMARK: then the object has only the resource version."""
+    object: Object
 
 
 class _MissingError(StepError):
@@ -239,6 +303,11 @@ def _error_of(verb: str, kind: Kind, object_name: str, error: ApiException) -> S
     if error.status == 404 and step_error.code is Exit.NOT_FOUND:
         return _MissingError(step_error.code, step_error.what, step_error.why, step_error.remedy)
     return step_error
+
+
+def _unanswered(verb: str, kind: Kind, object_name: str, error: Exception) -> StepError:
+    why = f"no answer from the API: {type(error).__name__}: {error}"
+    return StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {object_name}", why)
 
 
 def _no_discovery(_client: object, _file: object) -> None:
@@ -282,6 +351,9 @@ class RetryingCluster:
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         return self._retry(lambda: self._inner.find(kind, namespace, labels))
+
+    def page(self, kind: Kind, namespace: str = "", *, label: str = "", limit: int, more: str = "") -> Page:
+        return self._retry(lambda: self._inner.page(kind, namespace, label=label, limit=limit, more=more))
 
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
         yield from self._retry(lambda: list(self._inner.outlines(kind, namespace, label)))

@@ -1,7 +1,7 @@
 {{/* Which pods may connect to what: for each NetworkPolicy of egress.yaml the pods, and parts of "vmferry.egressRules".
 Every pod of a Workflow may reach the API server, where Argo's executor reports; a new stage gets nothing more. Pods that
 check a source (stage verify) are not part of a Workflow and have no token. build and start check it in an init container.
-The controller connects to no source; kopf connects to the API server by its name, kubernetes.default.svc. */}}
+The controller connects only to the API server, by the address that Kubernetes gives each pod. */}}
 {{- define "vmferry.egress" -}}
 {{- $stage := "migration.harvesterhci.io/stage" -}}
 {{- $release := dict "app.kubernetes.io/name" "vmferry" "app.kubernetes.io/instance" .Release.Name -}}
@@ -23,7 +23,7 @@ image:
 controller:
   pods:
     matchLabels: {{ merge (dict "app.kubernetes.io/component" "controller") $release | toJson }}
-  to: [apiServer, nameServers]
+  to: [apiServer]
 uninstall:
   pods:
     matchLabels: {{ merge (dict "app.kubernetes.io/component" "uninstall") $release | toJson }}

@@ -66,6 +66,7 @@ class CheckPods:
         self._complete: set[str] = set()
         """uids of pods whose Secret exists."""
         self._release: Object | None = None
+        self._begun = threading.Event()
 
     # --- for the reconciles
 
@@ -165,6 +166,11 @@ class CheckPods:
         self._notify([*due, *without_pod, *granted])
         return IDLE_SECONDS if is_idle else POLL_SECONDS
 
+    def wait(self, seconds: float) -> None:
+        """Wait until the next `poll` is due: for so many seconds, or until a check begins."""
+        self._begun.wait(seconds)
+        self._begun.clear()
+
     def is_running(self, owner: Owner) -> bool:
         """Whether a pod of the owner's check is known."""
         with self._lock:
@@ -215,6 +221,7 @@ class CheckPods:
                 raise
             return outcome.not_created(check, str(error))
         self._note(check.owner, made)
+        self._begun.set()
         log.info("The check of a source starts", check=str(check.owner), pod=name)
         return self._complete_pod(check, made)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -26,7 +26,7 @@ from steps.model.kinds import CONFIG_MAP, IMPORT, Object
 from steps.model.machine import Machine
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import Plan, SourcePlan
-from steps.runtime.cluster import Cluster
+from steps.runtime.cluster import Cluster, each
 from steps.runtime.program import MACHINE, PLAN
 from workflows.accounts import place
 from workflows.api.conditions import find
@@ -36,6 +36,19 @@ from workflows.status.phase import SUCCEEDED, has_succeeded
 
 MOST_EARLIER: Final = 20
 """Earlier imports with the same name of the VM whose sources are compared."""
+LONGEST_NAME: Final = 4096
+"""Characters of a VM's name or folder that is compared."""
+_METADATA: Final = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp")
+_SPEC: Final = (
+    "suspend",
+    "cancel",
+    "dryRun",
+    "virtualMachineName",
+    "targetVirtualMachineName",
+    "folder",
+    "sourceCluster",
+)
+_SOURCE: Final = ("kind", "namespace", "name")
 _ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 """Identifiers of a VM other than its name: a managed object id, a UUID."""
 
@@ -49,7 +62,7 @@ def with_rivals(cluster: Cluster, options: Options, facts: Facts) -> Facts:
     plan = facts.plan
     if plan is None:
         return facts
-    listed = (resource for space in options.namespaces or ("",) for resource in cluster.find(IMPORT, space))
+    listed = (resource for space in options.namespaces or ("",) for resource in each(cluster, IMPORT, space))
     both = itertools.chain(listed, v2v.as_ours(cluster, options))
     others = [other for other in map(_OtherImport, both) if not other.is_same_as(facts.raw)]
     return replace(
@@ -103,10 +116,11 @@ class _OtherImport:
     """Another import, as far as it can be read. An invalid spec claims nothing."""
 
     def __init__(self, raw: Object) -> None:
-        self.raw = self._raw = raw
         self.is_v2v = v2v.is_v2v(raw)
-        self._metadata = raw["metadata"]
-        self._spec = fields.mapping(raw.get("spec"))
+        # Not `raw` itself: there may be many others, and people choose how large they are.
+        self._metadata = {name: raw["metadata"][name] for name in _METADATA if name in raw["metadata"]}
+        spec = fields.mapping(raw.get("spec"))
+        self._spec = {name: _if_short(spec[name]) for name in _SPEC if name in spec}
         self.status = ImportStatus.read(raw.get("status"))
         self.name, self.namespace = str(self._metadata["name"]), str(self._metadata["namespace"])
 
@@ -120,7 +134,7 @@ class _OtherImport:
     def goes_before(self, ours: Object) -> bool:
         if has_succeeded(self.status):
             return False
-        return self.has_begun or (self._will_begin and self._age < _age(ours))
+        return self.has_begun or (self._will_begin and self._age < _age(ours["metadata"]))
 
     @property
     def has_begun(self) -> bool:
@@ -155,7 +169,7 @@ class _OtherImport:
 
     @property
     def _age(self) -> tuple[str, str]:
-        return _age(self._raw)
+        return _age(self._metadata)
 
     @property
     def names(self) -> set[str]:
@@ -193,7 +207,7 @@ class _OtherImport:
 
     @property
     def run(self) -> str:
-        return run_of(self._raw, self.status)
+        return run_of({"metadata": self._metadata}, self.status)
 
 
 # --- the same name
@@ -299,7 +313,7 @@ def _read_source_plan(cluster: Cluster, options: Options, other: _OtherImport) -
     source = other.source
     kind = KINDS.get(source[0])
     if other.is_v2v:
-        found = v2v.source_of_other(cluster, options, other.raw)
+        found = v2v.source_of_other(cluster, options, source, other.namespace)
         return source_plan(found) if found is not None else None
     resource = cluster.get(kind, source[2], source[1]) if kind and source[2] else None
     try:
@@ -329,6 +343,14 @@ def _vm_taken(facts: Facts, plan: Plan, other: _OtherImport) -> Rival:
 # --- reading
 
 
-def _age(raw: Object) -> tuple[str, str]:
-    metadata = raw["metadata"]
+def _if_short(value: object) -> object:
+    """A value of a spec; None for one that is longer than any name: such an import is refused."""
+    if isinstance(value, Mapping):
+        return {name: _if_short(value[name]) for name in _SOURCE if name in value}
+    return (
+        value if isinstance(value, bool) or (isinstance(value, str) and len(value) <= LONGEST_NAME) else None
+    )
+
+
+def _age(metadata: Mapping[str, Any]) -> tuple[str, str]:
     return str(metadata.get("creationTimestamp") or ""), str(metadata["uid"])

@@ -54,6 +54,8 @@ class ResolvedSource:
     reason: str = ""
     """The reason to wait; empty when there is nothing to wait for."""
     message: str = ""
+    is_due: bool = False
+    """Whether the source must be checked again now. No event says so, because Secrets are not watched."""
 
     @property
     def unreachable_since(self) -> str:
@@ -110,6 +112,13 @@ def _with_readiness(cluster: Cluster, options: Options, kind: Kind, resource: Ob
         message = f"The source cluster is not ready yet ({where}{detail})"
         return ResolvedSource(source=source, status=status, reason=SOURCE_NOT_READY, message=message)
     secret = read_secret(cluster, source, options.namespace)
+    verified = status.verification.credentials  # empty with an older CRD, which does not store it
+    if secret.data is not None and verified not in ("", secret.version):
+        # Each import would log in with them, and so lock the account if they are wrong.
+        message = f"The credentials of {where} have changed; the import continues when they are checked"
+        return ResolvedSource(
+            source=source, status=status, reason=SOURCE_NOT_READY, message=message, is_due=True
+        )
     return ResolvedSource(
         source=source,
         status=status,

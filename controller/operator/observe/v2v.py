@@ -34,7 +34,7 @@ from steps.model.kinds import (
 )
 from steps.model.plan import Plan
 from steps.model.sources import SourceKind
-from steps.runtime.cluster import Cluster
+from steps.runtime.cluster import Cluster, each
 from workflows import texts
 from workflows.api.conditions import find
 from workflows.api.resources import Metadata, VirtualMachineImport
@@ -309,7 +309,9 @@ def _with_readiness(
     source = found.source
     if not status.status or status.verification.credentials != found.version:
         message = f"{_place(place[1:])} is checked first"
-        return ResolvedSource(source=source, status=status, reason=NOT_CHECKED_YET, message=message)
+        return ResolvedSource(
+            source=source, status=status, reason=NOT_CHECKED_YET, message=message, is_due=True
+        )
     if status.status != READY:
         message = status.message.replace(TRY_NOW, "To try now, change the Secret, such as a label of it")
         return ResolvedSource(source=source, status=status, reason=SOURCE_NOT_READY, message=message)
@@ -331,41 +333,48 @@ def as_ours(cluster: Cluster, options: Options) -> Iterator[Object]:
     """
     if not options.v2v.enabled:
         return
-    found = [raw for space in options.namespaces or ("",) for raw in _list(cluster, space)]
-    statuses = v2v_state.read_imports(cluster, options.namespace) if found else {}
-    for raw in found:
-        metadata = raw["metadata"]
+    statuses = v2v_state.read_imports(cluster, options.namespace)
+    for raw in (raw for space in options.namespaces or ("",) for raw in _each(cluster, space)):
         spec, _ = parse(raw)
-        known = statuses.get(names.label_value(str(metadata["uid"])))
+        known = statuses.get(names.label_value(str(raw["metadata"]["uid"])))
         status = known if known is not None else foreign_status(V2vStatus.read(raw.get("status")))
         try:
-            import_ = translate(metadata, spec, options.v2v.on_failure)
+            ours = translate(raw["metadata"], spec, options.v2v.on_failure).spec
         except ValidationError:
             continue
-        ours = import_.spec.model_dump(by_alias=True, mode="json")
-        parts = {"apiVersion": V2V_API_VERSION, "spec": ours, "status": status.to_document()}
-        yield {**raw, **parts, V2V_SPEC: raw.get("spec")}
+        yield {
+            "apiVersion": V2V_API_VERSION,
+            "metadata": raw["metadata"],
+            "spec": ours.model_dump(by_alias=True, mode="json"),
+            "status": status.to_document(),
+        }
 
 
-def source_of_other(cluster: Cluster, options: Options, ours: Object) -> Source | None:
-    """The source of another import, one of `as_ours`; None if it has none, or may not use it.
+def source_of_other(
+    cluster: Cluster, options: Options, source: tuple[str, str, str], own: str
+) -> Source | None:
+    """The source of another import, in namespace `own`; None if it has none, or may not use it.
+
+    `source` are its kind in lower case, and the namespace and the name of its Secret.
 
     Raises:
         StepError: where the API does not answer.
     """
-    raw = {**ours, "spec": ours[V2V_SPEC]}
-    resolved, _ = _resolve(cluster, options, raw, Dialect(parse(raw)[0], V2vStatus()))
-    return resolved.source
+    kind = next((kind for kind in SECRET_SOURCES if kind.lower() == source[0]), None)
+    secret = _get(cluster, SECRET, source[1:])[0] if kind is not None else None
+    if (
+        kind is None
+        or secret is None
+        or list(_not_granted(cluster, options, own, [(SECRET, source[1:], secret)]))
+    ):
+        return None
+    found = source_in(secret, kind)
+    return found.source if isinstance(found, SourceInSecret) else None
 
 
-V2V_SPEC: Final = "v2vSpec"
-"""Key of the original spec in an object of `as_ours`."""
-
-
-def _list(cluster: Cluster, namespace: str) -> list[Object]:
+def _each(cluster: Cluster, namespace: str) -> Iterator[Object]:
     try:
-        return cluster.find(V2V_IMPORT, namespace)
+        yield from each(cluster, V2V_IMPORT, namespace)
     except StepError as error:
         if error.code not in (Exit.NOT_FOUND, Exit.DENIED):  # the chart may leave the CRDs out
             raise
-        return []

@@ -34,6 +34,8 @@ class SecretUsers:
         """Remember what the import needs now."""
         dialect = facts.dialect
         wanted = dialect.secret if dialect is not None and _needs_source(facts) else None
+        if wanted is not None and facts.resolved.is_due:
+            self._check(SourceKey(*wanted))
         with self._lock:
             before = self._needs.get(key)
             if before == wanted:

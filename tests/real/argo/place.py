@@ -23,11 +23,14 @@ from steps.model.kinds import (
     POD,
     SECRET,
     SERVICE,
+    SOURCES,
     WORKFLOW,
     Kind,
     Object,
 )
+from steps.model.sources import SourceKind
 from tests.real.argo.ground import RELEASE, Ground, eventually
+from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportStatus
 from workflows.status.phase import SUCCEEDED
@@ -68,6 +71,16 @@ class Place:
 
     def all(self, kind: Kind) -> list[Object]:
         return self.ground.all(kind, self.namespace)
+
+    def requests(self) -> list[Object]:
+        """The requests of runs of this namespace, also of deleted imports."""
+        found = self.ground.all(CONFIG_MAP, RELEASE, **{names.LABEL_NAMESPACE: self.namespace})
+        return [one for one in found if one["metadata"]["name"].endswith("-request")]
+
+    def verify_now(self, kind: SourceKind, name: str) -> None:
+        """Let the controller verify a source at once, as a person may."""
+        change: Object = {"metadata": {"annotations": {RETRY: "true"}}}
+        self.ground.cluster.patch(SOURCES[kind], name, change, self.namespace)
 
 
 @contextlib.contextmanager

@@ -8,25 +8,12 @@ from pathlib import Path
 import pytest
 
 from steps.model import names
-from steps.model.kinds import CONFIG_MAP, SOURCES, Object
 from steps.model.sources import SourceKind
-from tests.real.argo.ground import RELEASE, Ground, eventually
+from tests.real.argo.ground import Ground, eventually
 from tests.real.argo.world import RUNNING, World, a_vm
-from workflows.api.annotations import RETRY
 
 pytestmark = pytest.mark.argo
 Make = Callable[..., World]
-
-
-def verify_now(made: World) -> None:
-    """Let the controller verify the source at once, as a person may."""
-    change: Object = {"metadata": {"annotations": {RETRY: "true"}}}
-    made.ground.cluster.patch(SOURCES[SourceKind.VMWARE], "vcenter", change, made.namespace)
-
-
-def requests(made: World) -> list[Object]:
-    found = made.ground.all(CONFIG_MAP, RELEASE, **{names.LABEL_NAMESPACE: made.namespace})
-    return [one for one in found if one["metadata"]["name"].endswith("-request")]
 
 
 @pytest.mark.parametrize("mode", ["refuse", "503"])
@@ -39,7 +26,7 @@ def test_a_restart_of_vcenter_in_the_middle_of_a_transfer_fails_nothing(
     eventually(lambda: made.simulator.held(0), imported.describe)
     made.simulator.go_away(mode)
     made.simulator.release()
-    verify_now(made)
+    made.verify_now(SourceKind.VMWARE, "vcenter")
     eventually(lambda: "export waits for the source since" in imported.status.message, imported.describe)
     assert imported.summary.reason == "SourceNotReady"
     made.simulator.come_back()
@@ -61,11 +48,11 @@ def test_a_source_that_is_away_during_the_deletion_is_released_when_it_answers(
     made.simulator.go_away("refuse")
     made.simulator.release()
     imported.delete(seconds=180)
-    (request,) = requests(made)
+    (request,) = made.requests()
     assert request["metadata"]["labels"][names.LABEL_LEFTOVERS] == "true"
     made.simulator.come_back()
-    verify_now(made)
-    eventually(lambda: not requests(made), lambda: f"requests to go: {len(requests(made))}", 300)
+    made.verify_now(SourceKind.VMWARE, "vcenter")
+    eventually(lambda: not made.requests(), lambda: f"requests to go: {len(made.requests())}", 300)
     assert made.simulator.leases() == []
     assert made.simulator.sessions() == []
     assert "continues to release" in ground.kubectl("get", "events", "-n", made.namespace)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import API_VERSION, Object
+from steps.model.sources import SourceKind
 from tests import demosources
 from tests.real import scenario
 from tests.real.argo.ground import HOST, Ground, eventually
@@ -93,6 +95,34 @@ def test_three_openstack_servers_are_imported_in_parallel(
         assert len(machine["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]) == 2
         assert [project.stops(server.id) for server in (by_name, by_uuid, both)] == [1, 1, 1]
         eventually(lambda: not project.held(), lambda: f"left at the source: {project.held()}", 120)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("kind", ["snapshot", "volume", "image"])
+def test_what_an_openstack_that_is_away_still_holds_is_deleted_when_it_answers(
+    ground: Ground,
+    openstack: Cloud,
+    project: Project,
+    settings: Callable[..., None],
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    """The export is killed by the deletion of the import, while Cinder or Glance makes the next copy."""
+    settings(controller={"deletionTimeoutSeconds": 20})
+    server = machines.server(project, "left", [_whole(tmp_path, 53)])
+    with place(ground, f"it-left-{kind}") as made:
+        secret, source = demosources.openstack_source(project, made.namespace)
+        reference = {"kind": "OpenstackSource", "name": "cloud"}
+        ground.apply(made.document(server.id, reference, name="left"), source, secret)
+        imported = made.imported("left")
+        imported.when(lambda _: any(one.startswith(f"{kind} ") for one in project.held()), 300, f"a {kind}")
+        with operate.away(openstack.layout):
+            imported.delete(seconds=180)
+            (request,) = made.requests()
+            assert request["metadata"]["labels"][names.LABEL_LEFTOVERS] == "true"
+        made.verify_now(SourceKind.OPENSTACK, "cloud")
+        eventually(lambda: not made.requests(), lambda: f"requests to go: {len(made.requests())}", 300)
+        assert project.held() == []
 
 
 @pytest.mark.alone

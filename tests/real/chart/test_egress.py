@@ -78,7 +78,7 @@ CONNECTS_TO_SOURCES: Final = {*SOURCE_STAGES, CHECK}
 def test_a_pod_reaches_only_what_its_stage_needs(pod: str) -> None:
     made, labels = policies(), PODS[pod]
     assert may_connect(made, labels, *HTTPS) is (pod in CONNECTS_TO_SOURCES)
-    assert may_connect(made, labels, *DNS) is (pod in {*CONNECTS_TO_SOURCES, "image", "controller"})
+    assert may_connect(made, labels, *DNS) is (pod in {*CONNECTS_TO_SOURCES, "image"})
     assert may_connect(made, labels, *DISK) is (pod == "image")
     assert may_connect(made, labels, *API_SERVER)
     assert may_connect(made, labels, NODE, 10250) is (pod in CONNECTS_TO_SOURCES)

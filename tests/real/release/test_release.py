@@ -91,7 +91,7 @@ def test_checksums_are_those_of_all_files(released: Path) -> None:
         ("serve", (DEBIAN, "nginx-light")),
         ("disk", (DEBIAN, "qemu-utils")),
         ("vmware", (PYTHON, "pyvmomi")),
-        ("controller", (PYTHON, "kopf")),
+        ("controller", (PYTHON, "hera")),
         ("openstack", (PYTHON, "vmferry")),
         ("ovirt", (PYTHON, "tzlocal")),
     ],

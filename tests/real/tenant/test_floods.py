@@ -42,11 +42,6 @@ def vcenter(tmp_path: Path, ground: Ground) -> Iterator[Simulator]:
         yield made
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="open: the controller holds a whole list in memory (80 imports of 1.2 MB: 183 MiB more); until it "
-    "reads pages, a ResourceQuota of objects protects it (docs/explanation/security.md)",
-)
 def test_a10_huge_objects(ground: Ground, attempt: Attempt, victim: Tenant) -> None:
     with attempt("A10", f"{MANY_LARGE} imports and sources of {LARGE / 1e6:g} MB each") as row:
         tenant, accepted, refusals = ground.tenant(), 0, []

@@ -50,7 +50,7 @@ def test_only_requirements_for_the_image_count(tmp_path: Path) -> None:
 
 def test_the_requirements_of_the_project_are_read() -> None:
     found = {package.name for package in required([ROOT / "requirements" / "controller.txt"], "3.11")}
-    assert {"kopf", "hera", "kubernetes"} <= found
+    assert {"hera", "kubernetes"} <= found
 
 
 @pytest.mark.parametrize(

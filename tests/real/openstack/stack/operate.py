@@ -63,6 +63,20 @@ def down(state: Path) -> None:
         _end(state)
 
 
+@contextmanager
+def away(layout: Layout) -> Iterator[None]:
+    """The public endpoints refuse connections for the duration; the services behind them continue to work.
+
+    Only for a stack with TLS, whose public endpoints are those of its own nginx.
+    """
+    processes = Processes(layout.state)
+    processes.stop(services.terminator(layout).name)
+    try:
+        yield
+    finally:
+        _terminator(layout, processes)
+
+
 def lacking(layout: Layout) -> list[str]:
     """Programs that should run but do not; all of them if the start was not completed."""
     ready = layout.run / "ready"

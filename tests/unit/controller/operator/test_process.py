@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from controller.operator.checkpods.check import Owner
@@ -12,6 +14,7 @@ from controller.operator.routing import ImportKey, SourceKey
 from steps.model.kinds import IMPORT, POD, SOURCES, Kind
 from steps.model.sources import SourceKind
 from steps.runtime.stop import Stop
+from tests.unit.controller.operator.sources.place import Place
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 
 VMWARE = SOURCES[SourceKind.VMWARE]
@@ -38,3 +41,13 @@ def test_a_poll_without_an_answer_is_repeated() -> None:
     assert isinstance(cluster, FakeCluster)
     cluster.denied.add(("list", POD))
     assert found._poll() == POLL_AFTER_ERROR
+
+
+def test_a_check_that_begins_ends_the_pause_between_polls() -> None:
+    """Otherwise the first import after a quiet time waits for its source until the pause is over."""
+    place = Place(answer=None)
+    waiting = threading.Thread(target=place.checks.wait, args=(3600.0,), daemon=True)
+    waiting.start()
+    place.look(1)
+    waiting.join(60)
+    assert not waiting.is_alive()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import itertools
 import logging
@@ -13,7 +12,6 @@ from contextlib import redirect_stderr
 
 import pytest
 import structlog
-from kopf._core.reactor import running
 
 from controller.operator import compat, health, telemetry
 from controller.operator.act.transitions import events_between
@@ -39,14 +37,6 @@ def at(phase: str, **more: object) -> ImportStatus:
     return ImportStatus(import_status=phase, workflow=RUN, **more)
 
 
-def test_only_the_known_message_of_kopf_about_signals_is_dropped() -> None:
-    """With another text it would fill the log again; and any other message is important."""
-    assert f'"{telemetry.SIGNALS_IGNORED}"' in inspect.getsource(running)
-    assert running.logger.name == telemetry.KOPF_TASKS
-    other = logging.LogRecord(telemetry.KOPF_TASKS, logging.WARNING, "", 0, "a task failed", (), None)
-    assert running.logger.filter(other)
-
-
 def test_log_lines_have_the_format_of_logrus() -> None:
     before = (logging.getLogger().handlers[:], logging.getLogger().level)
     with redirect_stderr(io.StringIO()) as written:
@@ -54,7 +44,6 @@ def test_log_lines_have_the_format_of_logrus() -> None:
         log = structlog.get_logger().bind(name="web", **{"spec.sourceCluster.kind": "VmwareSource"})
         log.error('it said "no"', reason="two words")
         logging.getLogger("urllib3").info("a request with a token")
-        running.logger.warning("OS signals are ignored: running not in the main thread.")
     logging.getLogger().handlers[:], _ = before
     logging.getLogger().setLevel(before[1])
     structlog.reset_defaults()

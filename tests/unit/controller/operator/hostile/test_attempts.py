@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from controller.operator.reconcile import reconcile
 from controller.operator.routing import SourceKey
 from controller.operator.sources.accounts import MOST_ACCOUNTS, MOST_OF_ALL, MOST_OF_NAMESPACE, WINDOW
 from controller.operator.sources.attempts import LONGEST_PAUSE, MOST_REFUSALS
-from steps.model.kinds import SECRET
+from steps.model.kinds import SECRET, WORKFLOW
 from tests.unit.controller.operator.kubelet import check_pods
 from tests.unit.controller.operator.sources.place import DENIED, KEY, READY, UNREACHABLE, VMWARE, Place
+from tests.unit.controller.operator.world import KEY as IMPORT_KEY
+from tests.unit.controller.operator.world import World
+from workflows.api.sources import Source
 
 
 def test_a_wrong_password_is_tried_twice() -> None:
@@ -262,3 +267,36 @@ def test_a_secret_that_comes_and_goes_causes_no_more_attempts() -> None:
         place.answer = None
     assert len(place.attempts) == MOST_REFUSALS
     assert check_pods(place.cluster) == []
+
+
+def test_a_changed_secret_is_checked_before_an_import_uses_it() -> None:
+    """Otherwise each import with a new wrong password is a guess that nobody counts."""
+    world, asked = World(), list[Source]()
+
+    def look() -> list[dict[str, Any]]:
+        reconcile(
+            world.cluster,
+            world.options,
+            IMPORT_KEY,
+            world.ledger,
+            lambda: world.now,
+            world.checks,
+            asked.append,
+        )
+        return world.cluster.find(WORKFLOW, "vmferry")
+
+    def checked() -> None:
+        secret = world.cluster.get(SECRET, "credentials", "default")
+        assert secret is not None
+        metadata = secret["metadata"]
+        version = f"{metadata['uid']}/{metadata['resourceVersion']}"
+        world.cluster.patch_status(VMWARE, "vcenter", {"verification": {"credentials": version}}, "default")
+
+    checked()
+    world.set_password("a guess")
+    assert look() == []
+    assert [(source.kind, source.metadata.name) for source in asked] == [("VmwareSource", "vcenter")]
+    assert "The credentials of VmwareSource default/vcenter have changed" in str(world.status)
+    checked()
+    assert len(look()) == 1
+    assert len(asked) == 1

@@ -450,7 +450,7 @@ class Meeting:
         def call(*args: Any, **kwargs: Any) -> Any:
             with self._lock:
                 answer = getattr(self._cluster, name)(*args, **kwargs)
-            if (name, args[0]) == ("find", IMPORT):
+            if (name, args[0]) == ("page", IMPORT):
                 with contextlib.suppress(threading.BrokenBarrierError):
                     self._meet.wait(0.5)
             return answer

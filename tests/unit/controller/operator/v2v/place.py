@@ -125,7 +125,13 @@ class V2vWorld(World):
         for _ in range(times):
             self.now += timedelta(seconds=self.tick)
             again = reconcile(
-                self.cluster, self.options, KEY, self.ledger, lambda: self.now, self.checks, self.uses
+                self.cluster,
+                self.options,
+                KEY,
+                self.ledger,
+                lambda: self.now,
+                self.checks,
+                secrets=self.uses,
             )
             self.kubelet.sync()
         return again

@@ -27,7 +27,7 @@ from steps.model.kinds import (
     Object,
     kind_of,
 )
-from steps.runtime.cluster import Cluster, InvalidNameError, check_names, failure
+from steps.runtime.cluster import Cluster, InvalidNameError, Page, check_names, failure
 
 POD_LOG: Final = Kind("v1", "log of Pod", "pods/log")
 Key = tuple[Kind, str, str]
@@ -99,6 +99,13 @@ class FakeCluster(Cluster):
                 raise request.failure(404, "NotFound", "the server could not find the requested resource")
             wanted = (labels or {}).items()
             return [_copied(one) for one in self.all(kind, namespace) if wanted <= _labels(one).items()]
+
+    def page(self, kind: Kind, namespace: str = "", *, label: str = "", limit: int, more: str = "") -> Page:
+        """The token of the next page is the number of objects before it, as "3"."""
+        found = [one for one in self.find(kind, namespace) if not label or label in _labels(one)]
+        first = int(more or 0)
+        end = first + limit
+        return Page(tuple(found[first:end]), str(end) if end < len(found) else "", "1")
 
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
         for one in self.find(kind, namespace):
