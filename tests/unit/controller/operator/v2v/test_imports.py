@@ -531,6 +531,29 @@ class TestEnd:
         world.check_secrets()
         assert config_maps(world) == ["vmferry-limits"]
 
+    @pytest.mark.parametrize("answer_only", [False, True])
+    def test_a_kill_at_any_request_of_the_last_reconcile_loses_no_result(self, answer_only: bool) -> None:
+        def ended() -> V2vWorld:
+            world = begun()
+            world.found()
+            world.argo(*upto("end"), node("start"), phase="Succeeded")
+            return world
+
+        whole = ended()
+        first = len(whole.cluster.calls)
+        whole.look()
+        for number in range(len(whole.cluster.calls) - first):
+            world = ended()
+            world.cluster.fault = Fault(len(world.cluster.calls) + number, answer_only=answer_only)
+            with pytest.raises(KilledError):
+                world.look()
+            world.cluster.fault = None
+            world.look(3)
+            assert world.verdicts()["Succeeded"] == ("True", "VirtualMachineRunning"), number
+            assert world.progress() == "100", number
+            assert world.raw is not None
+            assert not world.raw["metadata"].get("finalizers"), number
+
     def test_the_finalizers_of_the_former_operator_are_removed_with_ours(self) -> None:
         world = V2vWorld()
         assert world.raw is not None
