@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from controller.operator import watch
-from controller.operator.options import Options
+from controller.operator.options import Options, V2vOptions
 from controller.operator.watch import Watches
 from steps.model import names
-from steps.model.kinds import IMPORT, SOURCES, WORKFLOW, Kind
+from steps.model.kinds import IMPORT, RESOURCE_MAPPING, SOURCES, V2V_IMPORT, WORKFLOW, Kind
 from steps.model.sources import SourceKind
 from steps.runtime import kubeapi
 from steps.runtime.cluster import SMALL_PAGE
@@ -261,6 +261,24 @@ def test_a_list_that_is_refused_is_tried_again(
         assert seen.next() == (OVA, "web", False)
     assert [query.get("limit") for query in server.lists(OVA)] == [[str(SMALL_PAGE)]] * 4
     assert "listing again in" in capsys.readouterr().out
+
+
+def test_a_kind_that_the_chart_leaves_out_is_no_warning(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.objects[V2V_IMPORT.resource] = [an_object("web")]
+    attempts = iter((404, 404, 404))
+    server.refuse = lambda path: next(attempts, 0) if resource_of(path) == V2V_IMPORT.resource else 0
+    with watching() as seen:
+        assert seen.next() == (V2V_IMPORT, "web", False)
+    assert len(server.lists(V2V_IMPORT)) == 4
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_an_api_that_is_turned_off_is_not_watched() -> None:
+    kinds = {one.kind for one in watch.watched(Options())}
+    off = {one.kind for one in watch.watched(Options(v2v=V2vOptions(enabled=False)))}
+    assert kinds - off == {V2V_IMPORT, RESOURCE_MAPPING}
 
 
 def test_a_failure_with_one_object_does_not_hide_the_others(server: Server) -> None:
