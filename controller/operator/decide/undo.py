@@ -122,20 +122,23 @@ def _remains(facts: Facts, seen: Observed) -> str:
     if not names:
         return "Nothing remains at the target"
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    uid = facts.raw["metadata"]["uid"]
-    delete = (
-        f"kubectl delete -n {facts.namespace} {_kinds(facts)} -l migration.harvesterhci.io/import-uid={uid}"
-    )
+    selector = f"-l migration.harvesterhci.io/import-uid={facts.raw['metadata']['uid']}"
+    commands = (f"kubectl delete -n {facts.namespace} {kinds} {selector}" for kinds in _kinds(facts))
+    delete = " && ".join(commands)
     listed = ", ".join(names[:MOST_NAMED])
     return f"These remain at the target, stopped: {listed}{more}; to delete them: {delete}"
 
 
-def _kinds(facts: Facts) -> str:
-    """The kinds of what an import makes at its target, for kubectl."""
+def _kinds(facts: Facts) -> tuple[str, ...]:
+    """The kinds of what an import makes at its target, for one kubectl after the other.
+
+    kubectl waits until the objects do not exist any more. Harvester refuses to delete an image while a claim
+    is made from it.
+    """
     plan = facts.request.plan if facts.request else None
     if plan is not None and plan.target.kind is TargetKind.KUBEVIRT:
-        return "vm,datavolumes.cdi.kubevirt.io,pvc"
-    return "vm,pvc,virtualmachineimages.harvesterhci.io"
+        return ("vm,datavolumes.cdi.kubevirt.io,pvc",)
+    return ("vm,pvc", "virtualmachineimages.harvesterhci.io")
 
 
 def _texts(text: str) -> list[str]:

@@ -145,7 +145,8 @@ def test_undo_stops_the_target_then_starts_the_source(ground: Ground, make: Make
     assert imported.workflow is None
     secrets = [found["metadata"]["name"] for found in ground.all(SECRET, RELEASE)]
     assert not [name for name in secrets if name.startswith(run)]
-    (command,) = [part for part in imported.summary.message.split(": ") if part.startswith("kubectl delete")]
-    ground.kubectl(*command.removeprefix("kubectl ").split())
+    (commands,) = [part for part in imported.summary.message.split(": ") if part.startswith("kubectl delete")]
+    for command in commands.split(" && "):
+        ground.kubectl(*command.removeprefix("kubectl ").split())
     assert made.all(MACHINE) == []
     eventually(lambda: made.all(CLAIM) == [], "the claims to be deleted", 60)

@@ -65,16 +65,18 @@ def down(state: Path) -> None:
 
 @contextmanager
 def away(layout: Layout) -> Iterator[None]:
-    """The public endpoints refuse connections for the duration; the services behind them continue to work.
+    """Without Keystone for the duration: no log-in, and no other service can check a token.
 
-    Only for a stack with TLS, whose public endpoints are those of its own nginx.
+    What Cinder, Glance and Nova have begun continues.
     """
     processes = Processes(layout.state)
-    processes.stop(services.terminator(layout).name)
+    keystone = services.api(layout, "keystone")
+    processes.stop(keystone.name)
     try:
         yield
     finally:
-        _terminator(layout, processes)
+        _launch(processes, keystone)
+        processes.await_ready(keystone.name, lambda: answers(layout, "keystone"), _SECONDS)
 
 
 def lacking(layout: Layout) -> list[str]:
