@@ -268,7 +268,9 @@ def test_a_kind_that_the_chart_leaves_out_is_no_warning(
 ) -> None:
     server.objects[V2V_IMPORT.resource] = [an_object("web")]
     attempts = iter((404, 404, 404))
-    server.refuse = lambda path: next(attempts, 0) if resource_of(path) == V2V_IMPORT.resource else 0
+    server.refuse = lambda path: (
+        next(attempts, 0) if resource_of(urlsplit(path).path) == V2V_IMPORT.resource else 0
+    )
     with watching() as seen:
         assert seen.next() == (V2V_IMPORT, "web", False)
     assert len(server.lists(V2V_IMPORT)) == 4
