@@ -9,7 +9,9 @@ from typing import Any, Final
 import pytest
 
 from controller.operator import v2v_state
+from controller.operator.decide.leftovers import where
 from controller.operator.observe.facts import FINALIZER
+from controller.operator.observe.orphan import gather_orphan
 from controller.operator.options import InitFailure, V2vOptions
 from controller.operator.sweep import sweep
 from steps.model import names
@@ -578,6 +580,20 @@ class TestEnd:
         metadata = {"name": KEY.name, "namespace": KEY.namespace, "uid": "other"}
         world.cluster.put({"apiVersion": IMPORT.api_version, "kind": IMPORT.kind, "metadata": metadata})
         assert sweep(world.cluster, "vmferry") == []
+
+    def test_the_run_of_a_deleted_import_is_cleaned_up_with_its_own_copy(self) -> None:
+        """The Secret may be gone, and a source of our own API may have its name."""
+        world = begun()
+        request = world.cluster.peek(CONFIG_MAP, names.request(world.run), "vmferry")
+        assert request is not None
+        facts = gather_orphan(world.cluster, world.options, request)
+        assert facts is not None
+        assert (facts.kind, facts.import_.spec.virtual_machine_name) == (V2V_IMPORT, "web01")
+        assert facts.resolved.source is None
+        copy = world.secret(names.credentials(world.run))
+        assert copy is not None
+        assert facts.credentials_of_run == copy["data"]
+        assert where(facts) == "source of Secret default/vcenter-login"
 
     def test_without_the_api_nothing_is_swept_and_others_are(self) -> None:
         """The chart can leave the API out later."""
