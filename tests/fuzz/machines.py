@@ -14,7 +14,7 @@ from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from steps.providers import Access
 from steps.providers.ova import connect
-from steps.providers.ova.describe import MAX_CAPACITY
+from steps.providers.ova.hardware import MAX_CAPACITY
 from steps.runtime.stop import Stop
 from tests.fuzz import mutate
 from tests.fuzz.case import Case, Wrong

@@ -107,11 +107,13 @@ def _with_readiness(cluster: Cluster, options: Options, kind: Kind, resource: Ob
         return ResolvedSource(
             status=status, reason=SOURCE_NOT_READY, message=f"{where}: {first_error(error)}"
         )
+    secret = read_secret(cluster, source, options.namespace)
+    if secret.reason in WITHDRAWN:  # also of a source that is not ready: it is not ready because of that
+        return ResolvedSource(source=source, status=status, reason=secret.reason, message=secret.message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
         detail = f": {status.message}" if status.message and status.status != READY else ""
         message = f"The source cluster is not ready yet ({where}{detail})"
         return ResolvedSource(source=source, status=status, reason=SOURCE_NOT_READY, message=message)
-    secret = read_secret(cluster, source, options.namespace)
     verified = status.verification.credentials  # empty with an older CRD, which does not store it
     if secret.data is not None and verified not in ("", secret.version):
         # Each import would log in with them, and so lock the account if they are wrong.

@@ -75,7 +75,12 @@ def _disks_concerns(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) ->
         if disk is None:
             yield block("disk-unreadable", f"{name} is not a disk of the package", "correct the descriptor")
             continue
-        if not size:
+        if not size and disk.capacity > hardware.MAX_CAPACITY:
+            message = (
+                f"{name} has {disk.capacity >> 40} TiB; a disk has at most {hardware.MAX_CAPACITY >> 40} TiB"
+            )
+            yield block("disk-unreadable", message, "correct the descriptor")
+        elif not size:
             yield block("disk-unreadable", f"the size of {name} cannot be read", "correct the descriptor")
         elif disk.capacity not in (0, size):
             message = f"{name} has {size} bytes, but the descriptor has {disk.capacity}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from steps.disk import self_contained, virtual_size
 from steps.disk.vmdk import SECTOR
@@ -14,11 +14,8 @@ from steps.providers.ova import formats, hardware, stored, vendors
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.concerns import concerns
 from steps.providers.ova.envelope import Envelope, System
-from steps.providers.ova.hardware import Drive
+from steps.providers.ova.hardware import MAX_CAPACITY, Drive
 from steps.providers.ova.items import Item, ResourceType, boot_positions, items, parse_int
-
-MAX_CAPACITY: Final = 64 << 40
-"""Bytes. vSphere's largest disk has 62 TiB (Broadcom, Configuration Maximums); more is an error."""
 
 
 def machine(appliance: Appliance, system: System, name: str = "") -> Machine:

@@ -14,6 +14,8 @@ from steps.providers.ova.envelope import Envelope, System, VirtualDisk
 from steps.providers.ova.items import Item, ResourceType, index_by_id, parse_int
 
 _MAX_VCPUS: Final = 4096
+MAX_CAPACITY: Final = 64 << 40
+"""Bytes. vSphere's largest disk has 62 TiB (Broadcom, Configuration Maximums); more is an error."""
 _MAX_MEMORY: Final = 1 << 46
 """64 TiB; the largest VMs of any hypervisor have less than half of it."""
 _MIB: Final = 1 << 20

@@ -221,6 +221,14 @@ def test_a_deleted_secret_takes_the_copy_along() -> None:
     assert world.secret(names.credentials(world.run)) is not None, "for a retry in Argo"
 
 
+def test_a_deleted_secret_takes_the_copy_along_also_when_its_source_was_checked_first() -> None:
+    world = ended()
+    world.cluster.drop(SECRET, "credentials", "default")
+    world.set_source("clusterNotReady", "Secret default/credentials of VmwareSource vcenter does not exist")
+    world.look(2)
+    assert world.secret(names.credentials(world.run)) is None
+
+
 def test_a_deleted_source_takes_the_copy_along() -> None:
     world = ended()
     world.cluster.drop(SOURCES[SourceKind.VMWARE], "vcenter", "default")

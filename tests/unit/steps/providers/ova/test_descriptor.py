@@ -214,9 +214,19 @@ def test_the_size_of_the_file_counts_if_the_descriptor_differs(
     assert "capacity-differs" in {each.code for each in machine.concerns}
 
 
-@pytest.mark.parametrize("capacity", ["99999999999999999999", "-5", "${no.such.property}", "1e9", ""])
+@pytest.mark.parametrize(
+    ("capacity", "why"),
+    [
+        ("99999999999999999999", "item 10 has 90949470 TiB; a disk has at most 64 TiB"),
+        (str(65 << 40), "item 10 has 65 TiB; a disk has at most 64 TiB"),
+        ("-5", "the size of item 10 cannot be read"),
+        ("${no.such.property}", "the size of item 10 cannot be read"),
+        ("1e9", "the size of item 10 cannot be read"),
+        ("", "the size of item 10 cannot be read"),
+    ],
+)
 def test_an_absurd_capacity_without_a_file_blocks_the_import(
-    tmp_path: Path, raws: list[Path], access: MakeAccess, capacity: str
+    tmp_path: Path, raws: list[Path], access: MakeAccess, capacity: str, why: str
 ) -> None:
     size = raws[0].stat().st_size
     change = changed(
@@ -224,7 +234,7 @@ def test_an_absurd_capacity_without_a_file_blocks_the_import(
         f'ovf:capacity="{capacity}" ovf:diskId="vmdisk1"',
     )
     machine = machine_of(tmp_path, raws, access, change)
-    assert "disk-unreadable" in {each.code for each in machine.concerns}
+    assert why in [each.message for each in machine.concerns if each.code == "disk-unreadable"]
     assert [disk.id for disk in machine.disks] == ["disk-0"]
 
 
