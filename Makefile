@@ -82,6 +82,7 @@ golden: ## Rewrite the golden files and the generated docs; look at the diff bef
 	@$(PREPARE) python
 	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit -k golden
 	@$(BIN)/python -m workflows.api.crd --chart >charts/vmferry/templates/crds/crds.yaml
+	@$(BIN)/python -m workflows.api.crd_v2v --chart >charts/vmferry/templates/crds/v2v.yaml
 	@$(BIN)/python -m workflows.author.chart --chart charts/vmferry/files
 	@PYTHONPATH=. $(BIN)/python docs/generate.py
 

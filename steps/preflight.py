@@ -18,8 +18,8 @@ from steps.model.machine import Concern, Machine, Power, Severity
 from steps.model.machine_output import MACHINE_OUTPUT, to_output
 from steps.model.mapping import blocking, check_disks, shape
 from steps.model.naming import target_name
-from steps.model.networks import check_cards, check_networks
-from steps.model.plan import Plan
+from steps.model.networks import check_cards, check_mapped, check_networks
+from steps.model.plan import Plan, Unplugged
 from steps.providers import Provider
 from steps.providers.outage import with_source
 from steps.runtime.program import MACHINE, Arguments, Context, log, run
@@ -64,9 +64,13 @@ def examine(provider: Provider, plan: Plan) -> Machine:
     network_concerns = (
         [] if plan.skip_preflight_checks else check_networks(plan.target, known_networks(provider, machine))
     )
-    mapping_concerns = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
+    mapping_concerns = (
+        *check_disks(plan.target, machine),
+        *check_cards(plan.target, machine.nics),
+        *check_mapped(plan.target, machine.nics),
+    )
     concerns = merged(
-        _with_skipped_checks(plan, without_set_sizes(plan, machine.concerns)),
+        _without_unplugged(plan, _with_skipped_checks(plan, without_set_sizes(plan, machine.concerns))),
         about(machine),
         exceeded(machine, plan.limits),
         network_concerns,
@@ -82,6 +86,12 @@ def _with_skipped_checks(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Co
         yield concern.model_copy(update={"severity": Severity.WARN}) if is_skipped else concern
 
 
+def _without_unplugged(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
+    """The concerns without what the source says about the links of unplugged NICs that are left out."""
+    left_out = plan.target.unplugged is Unplugged.LEFT_OUT
+    return (concern for concern in concerns if not (left_out and concern.code == "nic.plugged"))
+
+
 def without_set_sizes(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
     """The concerns without those about sizes that the source lacks and the import sets."""
     is_set = {CPU_ASSUMED: plan.target.vcpus is not None, MEMORY_ASSUMED: plan.target.memory_mib is not None}
@@ -89,8 +99,9 @@ def without_set_sizes(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Conce
 
 
 def known_networks(provider: Provider, machine: Machine) -> frozenset[str]:
-    """Valid names in the mapping: networks by name, and those of the VM also by the source's id."""
-    return provider.networks() | {nic.network_id for nic in machine.nics if nic.network_id}
+    """Valid names in the mapping: networks by name or, if the VM uses them, by id; and labels of its NICs."""
+    names = {name for nic in machine.nics for name in (nic.network_id, nic.label) if name}
+    return provider.networks() | names
 
 
 def refusal_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:

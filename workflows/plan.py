@@ -66,7 +66,12 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
     vm, folder = inventory_path.of_import(source.kind, spec.virtual_machine_name, spec.folder)
     return Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
-        import_=ImportRef(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
+        import_=ImportRef(
+            api_version=import_.api_version,
+            name=metadata.name,
+            namespace=metadata.namespace,
+            uid=metadata.uid,
+        ),
         source=source_plan(source).model_copy(update={"wait_seconds": settings.source_wait_seconds}),
         vm=vm,
         folder=folder,

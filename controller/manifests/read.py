@@ -16,10 +16,12 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
+from controller.manifests.corrections import corrections
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import GROUP
+from steps.model.kinds import GROUP, V2V_GROUP
 from workflows.api.resources import Secret, VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
+from workflows.api.v2v import ResourceMapping, V2vImport
 
 OLD_GROUPS: Final = ("source.harvesterhci.io", "importjob.harvesterhci.io")
 SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -36,6 +38,9 @@ class Manifests:
     secrets: dict[Key, Secret] = field(default_factory=dict)
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     imports: dict[Key, VirtualMachineImport] = field(default_factory=dict)
+    v2v_imports: dict[Key, V2vImport] = field(default_factory=dict)
+    """Imports of `v2v.kubevirt.io`, and their mappings."""
+    mappings: dict[Key, ResourceMapping] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     """Objects of other kinds, to report to the user."""
 
@@ -141,7 +146,7 @@ def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[s
         remedy = f"convert it to {GROUP}/v1beta1 with `vmferry migrate-manifests`"
         return [f"{here}: apiVersion {version} is from before Harvester v1.1; {remedy}"]
     ours = kind in RESOURCES or kind in ("VirtualMachineImport", "Secret")
-    if version.startswith(f"{GROUP}/") or not kind or (ours and not version):
+    if version.startswith((f"{GROUP}/", f"{V2V_GROUP}/")) or not kind or (ours and not version):
         return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
     return []
@@ -150,6 +155,13 @@ def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[s
 def _read_object(
     where: str, here: str, document: CommentedMap, model: type[BaseModel], manifests: Manifests
 ) -> list[str]:
+    if version_of(document).startswith(f"{V2V_GROUP}/"):
+        found = [
+            f"{where}:{line_of(document, path)}: {'.'.join(map(str, path))}: {words}"
+            for path, words in corrections(document, model)
+        ]
+        if found:  # the other faults are their consequences
+            return found
     try:
         _keep(model.model_validate(_plain(document), by_alias=True, by_name=False), manifests, here)
     except ValidationError as error:
@@ -166,7 +178,14 @@ def _model(version: str, kind: str) -> type[BaseModel] | None:
     if version.startswith(f"{GROUP}/"):
         models: dict[str, type[BaseModel]] = {**RESOURCES, "VirtualMachineImport": VirtualMachineImport}
         return models.get(kind)
+    if version.startswith(f"{V2V_GROUP}/"):
+        return {"VirtualMachineImport": V2vImport, "ResourceMapping": ResourceMapping}.get(kind)
     return None
+
+
+def version_of(document: CommentedMap) -> str:
+    """The apiVersion of a document."""
+    return str(document.get("apiVersion", ""))
 
 
 def _plain(value: Any) -> Any:
@@ -183,6 +202,10 @@ def _keep(resource: BaseModel, manifests: Manifests, where: str) -> None:
         _put(manifests.secrets, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, VirtualMachineImport):
         _put(manifests.imports, (resource.metadata.namespace, resource.metadata.name), resource, where)
+    elif isinstance(resource, V2vImport):
+        _put(manifests.v2v_imports, (resource.metadata.namespace, resource.metadata.name), resource, where)
+    elif isinstance(resource, ResourceMapping):
+        _put(manifests.mappings, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, Source):
         key = (resource.kind.lower(), resource.metadata.namespace, resource.metadata.name)
         _put(manifests.sources, key, resource, where)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
 from controller.manifests.read import InvalidManifestsError, Manifests
+from controller.manifests.v2v import job_of
 from steps.model.naming import normalise
 from steps.model.plan import Plan, SourcePlan, TargetKind
 from workflows import ways
@@ -37,8 +38,10 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
     Raises:
         InvalidManifestsError: with every reason of every import.
     """
-    imports = list(manifests.imports.values() or environment.imports)
-    if not imports:
+    imports = list(manifests.imports.values())
+    if not imports and not manifests.v2v_imports:
+        imports = list(environment.imports)
+    if not imports and not manifests.v2v_imports:
         write = "write one (vmferry inventory --manifest NAME)"
         raise InvalidManifestsError(
             [f"no VirtualMachineImport given; {write}, or set {' or '.join(MACHINES)}"]
@@ -49,6 +52,12 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
             resolved.append(_job(import_, manifests, environment, settings))
         except Invalid as error:
             faults += [f"VirtualMachineImport {import_.metadata.name}: {reason}" for reason in error.reasons]
+    for v2v_import in manifests.v2v_imports.values():
+        try:
+            resolved.append(Job(*job_of(v2v_import, manifests, settings)))
+        except Invalid as error:
+            name = v2v_import.metadata.name
+            faults += [f"VirtualMachineImport {name}: {reason}" for reason in error.reasons]
     faults += _clashes(resolved)
     if faults:
         raise InvalidManifestsError(faults)

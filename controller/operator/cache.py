@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from controller.operator.counters import Counters
+from controller.operator.routing import ImportKey
+from steps.model.kinds import IMPORT, V2V_IMPORT, Kind
 from workflows.api.status import ImportStatus
 
-Key = tuple[str, str]
-"""(namespace, name)."""
+Key = ImportKey | tuple[str, str]
 FOREIGN_SECONDS: Final = 60.0
 """How long to cache whether vm-import-controller is active here, seconds."""
 
@@ -20,15 +21,18 @@ class StatusCache:
     """Statuses by import, and whether vm-import-controller is active. A restart may lose all of it."""
 
     def __init__(
-        self, find_other_controller: Callable[[], str | None], clock: Callable[[], float] = time.monotonic
+        self,
+        find_other_controller: Callable[[], str | None],
+        clock: Callable[[], float] = time.monotonic,
+        find_former_operator: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self._find_other_controller = find_other_controller
+        self._find = {IMPORT: find_other_controller, V2V_IMPORT: find_former_operator}
         self._clock = clock
         self._lock = threading.Lock()
         self._statuses: dict[Key, ImportStatus] = {}
         self.counters = Counters()
-        self._other_controller: str | None = None
-        self._read_at: float | None = None
+        self._others: dict[Kind, tuple[str | None, float]] = {}
+        """The answers by the kind of imports, and when they were found."""
         self.last_reconcile = 0.0
         """Time of the last successful reconcile of any import, on `clock`."""
         self.deleted_with_leftovers = 0
@@ -48,10 +52,11 @@ class StatusCache:
         with self._lock:
             return dict(self._statuses)
 
-    def other_controller(self) -> str | None:
-        """Why nothing may be done here; at most a minute old."""
+    def other_controller(self, kind: Kind = IMPORT) -> str | None:
+        """Why nothing may be done with imports of that kind here; at most a minute old."""
         now = self._clock()
-        if self._read_at is None or now - self._read_at > FOREIGN_SECONDS:
-            self._other_controller = self._find_other_controller()
-            self._read_at = now
-        return self._other_controller
+        found, read_at = self._others.get(kind, (None, None))
+        if read_at is None or now - read_at > FOREIGN_SECONDS:
+            found = self._find[kind]()
+            self._others[kind] = found, now
+        return found

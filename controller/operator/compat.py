@@ -41,6 +41,28 @@ def find_other_controller(cluster: Cluster) -> str | None:
     return None
 
 
+FORMER_NAMESPACES: Final = ("kubevirt-hyperconverged", "kubevirt")
+FORMER_OPERATOR: Final = "vm-import-controller"
+"""The Deployment of vm-import-operator: that of its operator, and where its manifests put it (deploy/)."""
+
+
+def find_former_operator(cluster: Cluster) -> str | None:
+    """Why no import of `v2v.kubevirt.io` may start: vm-import-operator is active. None when it is not.
+
+    Raises:
+        StepError: where the API does not answer.
+    """
+    for namespace in FORMER_NAMESPACES:
+        deployment = cluster.get(DEPLOYMENT, FORMER_OPERATOR, namespace)
+        if deployment is not None and (deployment["spec"].get("replicas", 1) or 0) > 0:
+            return (
+                f"Deployment {namespace}/{FORMER_OPERATOR} reconciles the same objects; remove "
+                f"vm-import-operator (or: kubectl -n {namespace} scale deployment {FORMER_OPERATOR} "
+                "--replicas=0), then the import continues"
+            )
+    return None
+
+
 def log_differences(cluster: Cluster) -> None:
     """Log what the cluster's schemas lack: the API server silently drops unknown fields."""
     try:

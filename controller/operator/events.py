@@ -20,10 +20,19 @@ LIMIT: Final = 1024
 """Maximum bytes of a message in the API server (kubernetes pkg/apis/core/validation/events.go)."""
 
 
-def emit(cluster: Cluster, regarding: Object, reason: str, message: str, *, warning: bool = False) -> None:
+def emit(
+    cluster: Cluster,
+    regarding: Object,
+    reason: str,
+    message: str,
+    *,
+    warning: bool = False,
+    component: str = COMPONENT,
+) -> None:
     """Write an Event. Never fails: a lost Event must not stop an import."""
     now = stamp(datetime.now(UTC))
     new = event(regarding, reason, message, now, warning=warning)
+    new["source"]["component"] = component
     try:
         try:
             cluster.create(new)

@@ -25,6 +25,7 @@ from controller.operator.options import Options
 from controller.operator.reconcile import START_LOCK, reconcile
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.sources.reconcile import SourceReconciler
+from controller.operator.sources.users import SecretUsers
 from controller.operator.sweep import sweep
 from controller.operator.watch import Watches
 from controller.operator.workers import Workers
@@ -73,12 +74,16 @@ class _Process:
         self._stop = stop
         self._ended = threading.Event()
         self._lost = False
-        self._imports: Queue[ImportKey] = Queue(group=lambda key: key[0], at_once=IMPORTS_AT_ONCE - 1)
+        self._imports: Queue[ImportKey] = Queue(group=lambda key: key.namespace, at_once=IMPORTS_AT_ONCE - 1)
         self._sources: Queue[SourceKey] = Queue(group=lambda key: key.namespace, at_once=1)
-        self._cache = StatusCache(lambda: compat.find_other_controller(cluster))
+        self._cache = StatusCache(
+            lambda: compat.find_other_controller(cluster),
+            find_former_operator=lambda: compat.find_former_operator(cluster),
+        )
+        self._secrets = SecretUsers(self._sources.add, self._imports.add)
         self._checks = CheckPods(cluster, options, self._requeue)
         self._source_reconciler = SourceReconciler(
-            cluster, options, self._checks, counters=self._cache.counters
+            cluster, options, self._checks, counters=self._cache.counters, secrets=self._secrets
         )
         self._router = EventRouter(self._imports, self._sources)
         self._watches = Watches(connect_once, options, self._router.route)
@@ -120,6 +125,7 @@ class _Process:
             lambda: datetime.now(UTC),
             self._checks,
             self._check_source,
+            self._secrets,
         )
 
     def _check_source(self, source: Source) -> None:
@@ -128,7 +134,7 @@ class _Process:
 
     def _requeue(self, owner: Owner) -> None:
         if owner.kind == IMPORT:
-            self._imports.add((owner.namespace, owner.name))
+            self._imports.add(ImportKey(owner.namespace, owner.name))
         else:
             self._sources.add(SourceKey(*owner))
 

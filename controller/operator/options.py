@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from steps import __version__
 from steps.model.document import Document
-from steps.model.plan import ClusterTarget, ImportLimits, TargetKind
+from steps.model.plan import ClusterTarget, ImportLimits, OnFailure, TargetKind
 from steps.model.sources import SourceKind
 from workflows.author.installation import DAY, Installation
 from workflows.settings import Settings
@@ -35,6 +35,25 @@ class References(enum.StrEnum):
 
     ALLOW = "allow"
     SAME_NAMESPACE = "same-namespace"
+
+
+class InitFailure(enum.StrEnum):
+    """What happens to an import of `v2v.kubevirt.io` whose source cannot be reached at first."""
+
+    WAIT = "wait"
+    """It waits until the source can be reached."""
+    FINAL = "final"
+    """It has failed for good, as with vm-import-operator."""
+
+
+class V2vOptions(Document):
+    """The dialect `v2v.kubevirt.io`."""
+
+    enabled: bool = True
+    """Whether its imports are reconciled."""
+    on_failure: OnFailure = OnFailure.RESTORE_POWER
+    """What happens to the VM at its source if an import fails."""
+    init_failure: InitFailure = InitFailure.WAIT
 
 
 class Format(enum.StrEnum):
@@ -101,6 +120,7 @@ class Options(Document):
     keep_failed: int = 30 * DAY
     """Seconds after which a failed Workflow is deleted; then also the scratch of its import."""
     checks: CheckOptions = CheckOptions()
+    v2v: V2vOptions = V2vOptions()
     workflow_link: str = ""
     """URL of a Workflow in the Argo UI, with {namespace} and {name}."""
     limits: Limits = Limits()

@@ -18,6 +18,8 @@ from controller.operator.decide.main import Decision, decide
 from controller.operator.observe.facts import gather, read_import
 from controller.operator.observe.rivals import with_rivals
 from controller.operator.options import Options
+from controller.operator.routing import ImportKey
+from controller.operator.sources.users import SecretUsers
 from controller.operator.sweep import left_by, sweep
 from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
@@ -35,35 +37,43 @@ enough.
 def reconcile(
     cluster: Cluster,
     options: Options,
-    key: tuple[str, str],
+    key: ImportKey | tuple[str, str],
     cache: StatusCache,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     checks: CheckPods | None = None,
     check_source: Callable[[Source], None] = lambda _source: None,
+    secrets: SecretUsers | None = None,
 ) -> float | None:
     """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
 
     Without `checks`, a dry run has a pod without waiting for its turn. `check_source` is called with a source
-    whose credentials have changed since they were checked.
+    whose credentials have changed since they were checked. `secrets` gets to know which Secrets must be
+    checked.
 
     Raises:
         StepError: where the API refuses or does not answer; the import is requeued.
     """
-    checks = checks or CheckPods(cluster, options)
-    raw = read_import(cluster, *key)
+    key = ImportKey(*key)
+    checks, secrets = checks or CheckPods(cluster, options), secrets or SecretUsers()
+    owner = Owner(key.kind, key.namespace, key.name)
+    raw = read_import(cluster, key.namespace, key.name, key.kind)
     if raw is None:
         cache.forget(key)
-        checks.drop(Owner(IMPORT, *key))
-        sweep(cluster, options.namespace, left_by(*key))
-        orphans.clean_up(cluster, options, left_by(*key), clock)
+        secrets.forget(key)
+        if key.kind == IMPORT:
+            checks.drop(owner)
+        left = left_by(key.namespace, key.name)
+        sweep(cluster, options.namespace, left)
+        orphans.clean_up(cluster, options, left, clock)
         return None
     now = clock()
-    facts = gather(cluster, options, raw, cache.other_controller(), now)
-    if facts.resolved.is_due and facts.resolved.source is not None:
+    facts = gather(cluster, options, raw, cache.other_controller(key.kind), now)
+    if facts.resolved.is_due and facts.resolved.source is not None and facts.dialect is None:
         check_source(facts.resolved.source)
     decision = decide(facts, options, now)
-    if not decision.makes_dry_run:
-        checks.drop(Owner(IMPORT, *key))
+    secrets.note(key, facts)
+    if key.kind == IMPORT and not decision.makes_dry_run:
+        checks.drop(owner)
     if not decision.starts_workflow:
         return _carry_out(decision, Actor(cluster, options, checks, facts, clock), key, cache)
     with START_LOCK:
@@ -72,8 +82,9 @@ def reconcile(
         return _carry_out(decision, Actor(cluster, options, checks, facts, clock), key, cache)
 
 
-def _carry_out(decision: Decision, actor: Actor, key: tuple[str, str], cache: StatusCache) -> float:
+def _carry_out(decision: Decision, actor: Actor, key: ImportKey, cache: StatusCache) -> float:
     for action in decision.actions:
         actor.do(action)
+    actor.finish()
     cache.put(key, actor.status)
     return decision.requeue_seconds

@@ -13,10 +13,16 @@ from controller.operator.observe.fields import mapping
 from controller.operator.observe.source import KINDS
 from controller.operator.workqueue import Queue
 from steps.model import names
-from steps.model.kinds import IMPORT, WORKFLOW, Kind
+from steps.model.kinds import IMPORT, RESOURCE_MAPPING, V2V_GROUP, V2V_IMPORT, WORKFLOW, Kind
 
-ImportKey = tuple[str, str]
-"""(namespace, name)."""
+
+class ImportKey(NamedTuple):
+    """An import."""
+
+    namespace: str
+    name: str
+    kind: Kind = IMPORT
+    """Of its dialect."""
 
 
 class SourceKey(NamedTuple):
@@ -38,6 +44,9 @@ class EventRouter:
         self._by_source: dict[SourceKey, set[ImportKey]] = {}
         self._source_of: dict[ImportKey, SourceKey] = {}
         self._seen: dict[SourceKey, int] = {}
+        self._by_mapping: dict[ImportKey, set[ImportKey]] = {}
+        self._mapping_of: dict[ImportKey, ImportKey] = {}
+        """Imports and the ResourceMappings that they use, which have keys of the same form."""
 
     def route(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
         """An object was added, changed or deleted."""
@@ -46,7 +55,11 @@ class EventRouter:
         if kind == WORKFLOW:
             self._workflow(metadata.get("labels") or {})
         elif kind == IMPORT:
-            self._import(key, resource, is_deleted)
+            self._import(ImportKey(*key), resource, is_deleted)
+        elif kind == V2V_IMPORT:
+            self._v2v_import(ImportKey(*key, V2V_IMPORT), resource, is_deleted)
+        elif kind == RESOURCE_MAPPING:
+            self._mapping(ImportKey(*key, RESOURCE_MAPPING))
         else:
             self._source(SourceKey(kind, *key), resource, is_deleted)
 
@@ -54,9 +67,10 @@ class EventRouter:
         """By uid if the import was seen; else by the labels, whose values may be truncated."""
         with self._lock:
             key = self._by_uid.get(labels.get(names.LABEL_UID, ""))
-        fallback = (labels.get(names.LABEL_NAMESPACE, ""), labels.get(names.LABEL_NAME, ""))
-        if key or all(fallback):
-            self._imports.add(key or fallback)
+        place = (labels.get(names.LABEL_NAMESPACE, ""), labels.get(names.LABEL_NAME, ""))
+        kind = V2V_IMPORT if labels.get(names.LABEL_API) == V2V_GROUP else IMPORT
+        if key or all(place):
+            self._imports.add(key or ImportKey(*place, kind))
 
     def _import(self, key: ImportKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
         uid = names.label_value(str(resource["metadata"]["uid"]))
@@ -73,6 +87,31 @@ class EventRouter:
         self._imports.add(key)
         if source and is_new:
             self._sources.add(source)
+
+    def _v2v_import(self, key: ImportKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
+        """Its source has no object. Its ResourceMapping has."""
+        uid = names.label_value(str(resource["metadata"]["uid"]))
+        mapping_key = None if is_deleted else _mapping_of(resource, key.namespace)
+        with self._lock:
+            self._by_uid.pop(uid, None)
+            before = self._mapping_of.pop(key, None)
+            if before is not None:
+                keys = self._by_mapping[before]
+                keys.discard(key)
+                if not keys:
+                    del self._by_mapping[before]
+            if not is_deleted:
+                self._by_uid[uid] = key
+            if mapping_key is not None:
+                self._by_mapping.setdefault(mapping_key, set()).add(key)
+                self._mapping_of[key] = mapping_key
+        self._imports.add(key)
+
+    def _mapping(self, mapping_key: ImportKey) -> None:
+        with self._lock:
+            keys = set(self._by_mapping.get(mapping_key, ()))
+        for key in keys:
+            self._imports.add(key)
 
     def _forget_source_of(self, key: ImportKey) -> None:
         """Forget the source of an import, and a source without imports."""
@@ -104,6 +143,14 @@ def _news(resource: Mapping[str, Any]) -> int:
     metadata, status = resource["metadata"], mapping(resource.get("status"))
     of_object = [metadata.get(name) for name in ("uid", "generation", "annotations", "deletionTimestamp")]
     return hash(repr([of_object, [status.get(name) for name in ("status", "message", "observedGeneration")]]))
+
+
+def _mapping_of(resource: Mapping[str, Any], namespace: str) -> ImportKey | None:
+    reference = mapping(mapping(resource.get("spec")).get("resourceMapping"))
+    name = reference.get("name")
+    if not name:
+        return None
+    return ImportKey(str(reference.get("namespace") or namespace), str(name), RESOURCE_MAPPING)
 
 
 def _source_of(resource: Mapping[str, Any], namespace: str) -> SourceKey | None:

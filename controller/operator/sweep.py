@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import structlog
 
 from steps.model import names
-from steps.model.kinds import CONFIG_MAP, IMPORT
+from steps.model.contract import Exit, StepError
+from steps.model.kinds import CONFIG_MAP, IMPORT, V2V_GROUP, V2V_IMPORT
 from steps.runtime.cluster import Cluster, each
 
 log = structlog.get_logger()
@@ -45,9 +46,15 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
 def import_exists(cluster: Cluster, labels: Mapping[str, str]) -> bool:
     """Whether the import with these labels exists."""
     name, namespace = labels.get(names.LABEL_NAME, ""), labels.get(names.LABEL_NAMESPACE, "")
-    existing = cluster.get(IMPORT, name, namespace)
-    if existing is not None:
-        return names.label_value(existing["metadata"]["uid"]) == labels[names.LABEL_UID]
-    # A label truncates a long name: then the uids of all imports must be compared.
-    uids = (other["metadata"]["uid"] for other in each(cluster, IMPORT, namespace))
-    return labels[names.LABEL_UID] in map(names.label_value, uids)
+    kind = V2V_IMPORT if labels.get(names.LABEL_API) == V2V_GROUP else IMPORT
+    try:
+        existing = cluster.get(kind, name, namespace)
+        if existing is not None:
+            return names.label_value(existing["metadata"]["uid"]) == labels[names.LABEL_UID]
+        # A label truncates a long name: then the uids of all imports must be compared.
+        uids = (other["metadata"]["uid"] for other in each(cluster, kind, namespace))
+        return labels[names.LABEL_UID] in map(names.label_value, uids)
+    except StepError as error:
+        if kind == IMPORT or error.code not in (Exit.NOT_FOUND, Exit.DENIED):
+            raise
+        return True  # the chart leaves the API out now; nobody knows which of its imports exist

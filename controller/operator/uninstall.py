@@ -7,8 +7,9 @@ leftovers of deleted imports. Exit codes: 0 the chart may be uninstalled; otherw
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -19,7 +20,7 @@ from controller.operator.options import Options
 from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CONFIG_MAP, IMPORT, Object
+from steps.model.kinds import CONFIG_MAP, IMPORT, V2V_IMPORT, Object
 from steps.runtime.cluster import Cluster, each
 from steps.runtime.kubeapi import connect
 from steps.runtime.program import write_termination_message
@@ -73,8 +74,17 @@ def _refuse_leftovers(cluster: Cluster, namespace: str) -> None:
 
 
 def _with_finalizer(cluster: Cluster, namespace: str) -> list[Object]:
-    imports = each(cluster, IMPORT, namespace)
+    imports = itertools.chain(each(cluster, IMPORT, namespace), _v2v_imports(cluster, namespace))
     return [import_ for import_ in imports if FINALIZER in (import_["metadata"].get("finalizers") or [])]
+
+
+def _v2v_imports(cluster: Cluster, namespace: str) -> Iterator[Object]:
+    """The imports of the other dialect, if the cluster has it."""
+    try:
+        yield from each(cluster, V2V_IMPORT, namespace)
+    except StepError as error:
+        if error.code not in (Exit.NOT_FOUND, Exit.DENIED):
+            raise
 
 
 def _listed(imports: Sequence[Object]) -> str:
@@ -107,7 +117,7 @@ def _without_kinds(cluster: Cluster, namespace: str) -> str:
 
 def _is_request(config_map: Object) -> bool:
     labels = config_map["metadata"].get("labels") or {}
-    return names.LABEL_UID in labels and not config_map["metadata"].get("ownerReferences")
+    return names.LABEL_RUN in labels and not config_map["metadata"].get("ownerReferences")
 
 
 def main() -> int:

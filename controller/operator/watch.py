@@ -17,8 +17,8 @@ from kubernetes.watch import Watch
 
 from controller.operator.options import Options
 from steps.model import names
-from steps.model.contract import StepError
-from steps.model.kinds import IMPORT, SOURCES, WORKFLOW, Kind, Object
+from steps.model.contract import Exit, StepError
+from steps.model.kinds import IMPORT, RESOURCE_MAPPING, SOURCES, V2V_IMPORT, WORKFLOW, Kind, Object
 from steps.runtime.cluster import SMALL_PAGE, Page
 from steps.runtime.kubeapi import Change, ExpiredError
 
@@ -33,7 +33,7 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two attempts, as for a missing CRD or an API server that does not answer."""
 ABORT_SECONDS: Final = 0.1
-_LABELS: Final = (names.LABEL_UID, names.LABEL_NAMESPACE, names.LABEL_NAME)
+_LABELS: Final = (names.LABEL_UID, names.LABEL_NAMESPACE, names.LABEL_NAME, names.LABEL_API)
 
 
 class Api(Protocol):
@@ -55,13 +55,17 @@ class Watched(NamedTuple):
     namespace: str
     label: str = ""
     """Only objects with a label of that key."""
+    is_optional: bool = False
+    """Whether the cluster may lack the kind: the chart can leave out its CRD."""
 
 
 def watched(options: Options) -> list[Watched]:
     """Everything that the controller watches. Workflows are only in the release namespace."""
     spaces = options.namespaces or ("",)
+    kinds = (V2V_IMPORT, RESOURCE_MAPPING) if options.v2v.enabled else ()
+    v2v = [Watched(kind, space, is_optional=True) for kind in kinds for space in spaces]
     ours = [Watched(kind, space) for kind in (IMPORT, *SOURCES.values()) for space in spaces]
-    return [*ours, Watched(WORKFLOW, options.namespace, names.LABEL_UID)]
+    return [*ours, *v2v, Watched(WORKFLOW, options.namespace, names.LABEL_UID)]
 
 
 class Watches:
@@ -120,15 +124,17 @@ class _Watch:
             except ExpiredError:
                 log.debug("listing again", kind=self._of.kind.kind)
             except StepError as error:
-                pause = self._wait(pause, str(error))
+                is_missing = self._of.is_optional and error.code is Exit.NOT_FOUND
+                pause = self._wait(pause, str(error), is_normal=is_missing)
             except Exception as error:
                 log.exception("internal error in vmferry")
                 pause = self._wait(pause, str(error))
 
-    def _wait(self, pause: float, why: str) -> float:
+    def _wait(self, pause: float, why: str, *, is_normal: bool = False) -> float:
         """Wait before the next attempt; returns the pause before the one after that."""
         if not self._stop.is_set():
-            log.warning(f"{why}; listing again in {pause:g} s", kind=self._of.kind.kind)
+            say = log.debug if is_normal else log.warning
+            say(f"{why}; listing again in {pause:g} s", kind=self._of.kind.kind)
             self._stop.wait(pause)
         return min(2 * pause, LONGEST_PAUSE)
 

@@ -16,6 +16,9 @@ Object = dict[str, Any]
 GROUP: Final = "migration.harvesterhci.io"
 """The API group of our custom resources, which vm-import-controller has defined, and of our labels."""
 API_VERSION: Final = f"{GROUP}/v1beta1"
+V2V_GROUP: Final = "v2v.kubevirt.io"
+"""The API group of kubevirt/vm-import-operator, whose resources are the second dialect of an import."""
+V2V_API_VERSION: Final = f"{V2V_GROUP}/v1beta1"
 
 
 class Kind(NamedTuple):
@@ -53,7 +56,16 @@ CSI_DRIVER: Final = Kind("storage.k8s.io/v1", "CSIDriver", "csidrivers", namespa
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
 WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
 IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports")
+V2V_IMPORT: Final = Kind(V2V_API_VERSION, "VirtualMachineImport", "virtualmachineimports")
+RESOURCE_MAPPING: Final = Kind(V2V_API_VERSION, "ResourceMapping", "resourcemappings")
+IMPORTS: Final = {kind.api_version: kind for kind in (IMPORT, V2V_IMPORT)}
+"""The kinds of imports, by the API version of their dialect."""
 SOURCES: Final = {kind: Kind(API_VERSION, str(kind), f"{kind.lower()}s") for kind in SourceKind}
+SECRET_SOURCES: Final = {
+    SourceKind.VMWARE: Kind("v1", "VmwareSecret", "secrets"),
+    SourceKind.OVIRT: Kind("v1", "OvirtSecret", "secrets"),
+}
+"""No kinds of the API: a Secret as the source of imports of `v2v.kubevirt.io`, by the kind of source."""
 IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
 DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
 STORAGE_PROFILE: Final = Kind(
@@ -87,7 +99,7 @@ KINDS: Final = {
             DEPLOYMENT,
             CRD,
         ),
-        *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, *SOURCES.values()),
+        *(WORKFLOW, WORKFLOW_TEMPLATE, *IMPORTS.values(), RESOURCE_MAPPING, *SOURCES.values()),
         *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, CDI_CONFIG, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
     )
 }

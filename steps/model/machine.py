@@ -126,6 +126,9 @@ class Disk(Document):
     backing: str = ""
     allocated: int | None = None
     """Bytes in use according to the source; an estimate for progress and space, never trusted."""
+    storage: str = ""
+    storage_id: str = ""
+    """Name and id of the datastore or storage domain that holds it."""
     blank: bool = False
     """It has no content at the source: it is created empty, without a download."""
 
@@ -139,6 +142,10 @@ class Nic(Document):
     network: str = ""
     """The network's name as users know it: for a distributed switch, the port group."""
     network_id: str = ""
+    label: str = ""
+    """The device's label at the source: `Network adapter 1`."""
+    plugged: bool = True
+    """Whether the VM has the device at all, at a source where NICs can be unplugged."""
     connected: bool = True
     """Whether the NIC is connected when the VM is switched on."""
     boot_order: Annotated[int, Field(ge=1)] | None = None

@@ -20,7 +20,7 @@ from steps.model.guestos import is_windows
 from steps.model.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
 from steps.model.naming import target_name
 from steps.model.networks import Interface, map_interfaces
-from steps.model.plan import Bus, CpuTopology, DiskRule, Plan, TargetPlan
+from steps.model.plan import Bus, CpuTopology, DiskRule, Plan, StorageRule, TargetPlan
 
 BUSES: Final[dict[Controller, Bus]] = {
     # KubeVirt has no PVSCSI, and a guest that booted from one may lack a driver for virtio-scsi.
@@ -195,13 +195,33 @@ def map_disks(
 
 def disk_rule(disk: Disk, rules: Iterable[DiskRule]) -> DiskRule:
     """The row for this disk, by its id, label or key at the source; else a row with defaults."""
-    fits = (rule for rule in rules if rule.disk in _names(disk))
-    return next(fits, DiskRule(disk=disk.id))
+    return next((rule for rule in rules if _is_for(rule, disk)), DiskRule(disk=disk.id))
+
+
+def _is_for(rule: DiskRule, disk: Disk) -> bool:
+    return rule.disk in _names(disk) or (bool(rule.label) and rule.label == disk.label)
+
+
+def storage_rule(disk: Disk, target: TargetPlan) -> StorageRule:
+    """Class and modes of the volume of a disk: by its own row, else by the row of its storage."""
+    own = disk_rule(disk, target.disks)
+    if own.storage_class or own.decides_storage:
+        return StorageRule(
+            storage_class=own.storage_class, volume_mode=own.volume_mode, access_mode=own.access_mode
+        )
+    rows = (
+        row
+        for row in target.storage
+        if (row.source_id and row.source_id == disk.storage_id) or (row.source and row.source == disk.storage)
+    )
+    return next(rows, StorageRule(storage_class=target.storage_class))
 
 
 def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
     """Rows of the disk mapping that match no disk, several disks, or a disk that another row matches."""
-    fits = [(rule, [disk for disk in machine.disks if rule.disk in _names(disk)]) for rule in target.disks]
+    fits = [(rule, [disk for disk in machine.disks if _is_for(rule, disk)]) for rule in target.disks]
+    if target.first_match:
+        return [_unused(rule, machine) for rule, disks in fits if not disks]
     rows = [(disk.id, rule) for rule, disks in fits for disk in disks]
     return [
         *(_unknown_disk(rule, machine) for rule, disks in fits if not disks),
@@ -213,6 +233,12 @@ def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
 def _names(disk: Disk) -> tuple[str, str, str]:
     """The names of a disk in a row."""
     return disk.id, disk.label, disk.key
+
+
+def _unused(rule: DiskRule, machine: Machine) -> Concern:
+    there = ", ".join(f"{disk.key} ({disk.label})" for disk in machine.disks) or "none"
+    message = f"the mapping names the disk {rule.disk or rule.label!r}, which is not a disk of {machine.name}"
+    return warn("disk-unknown", message, f"its disks are: {there}")
 
 
 def _unknown_disk(rule: DiskRule, machine: Machine) -> Concern:

@@ -29,6 +29,8 @@ LABEL_SOURCE: Final = f"{GROUP}/source"
 """The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
 LABEL_LIMITS: Final = f"{GROUP}/limits"
 """The key of the limits of a Workflow's source: as long as the Workflow may run, its keys stay."""
+LABEL_API: Final = f"{GROUP}/import-api"
+"""The API group of the import, if it is not ours: the uid alone does not say where to look for it."""
 LABEL_IMPORTED: Final = f"{GROUP}/imported"
 """On what an import leaves at the target: `true`."""
 LABEL_LEFTOVERS: Final = f"{GROUP}/leftovers"
@@ -41,10 +43,17 @@ _LABEL_VALUE: Final = 63
 def labels(plan: Plan) -> dict[str, str]:
     """The labels of everything that belongs to an import, in any namespace."""
     of = plan.import_
+    return import_labels(of.api_version, of.namespace, of.name, of.uid)
+
+
+def import_labels(api_version: str, namespace: str, name: str, uid: str) -> dict[str, str]:
+    """The labels that name an import."""
+    group = api_version.partition("/")[0]
     return {
-        LABEL_UID: label_value(of.uid),
-        LABEL_NAME: label_value(of.name),
-        LABEL_NAMESPACE: of.namespace,
+        LABEL_UID: label_value(uid),
+        LABEL_NAME: label_value(name),
+        LABEL_NAMESPACE: namespace,
+        **({LABEL_API: group} if group != GROUP else {}),
     }
 
 

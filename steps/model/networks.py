@@ -8,13 +8,25 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from steps.model import unique
-from steps.model.concerns import block, usable_mac, warn
+from steps.model.concerns import block, log, usable_mac, warn
 from steps.model.contract import StepError
 from steps.model.document import Document
 from steps.model.machine import Concern, MacAddress, Nic, NicModel, Severity
-from steps.model.plan import InterfaceModel, MacPolicy, NetworkPolicy, NetworkRule, TargetPlan
+from steps.model.plan import (
+    Attachment,
+    InterfaceModel,
+    MacPolicy,
+    NetworkPolicy,
+    NetworkRule,
+    TargetPlan,
+    Unmapped,
+    Unplugged,
+)
 
 POD_NETWORK: Final = "pod-network"
+UNMAPPED: Final = "VM has one or more unmapped networks"
+SEVERAL_PODS: Final = "Network mapping contains more than one source network that targets a pod network"
+"""Beginnings of messages, in the words of vm-import-operator: clients compare them."""
 
 MODELS: Final[dict[NicModel, InterfaceModel]] = {
     NicModel.VMXNET: InterfaceModel.VIRTIO,
@@ -51,20 +63,52 @@ def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Inter
     found: list[Interface] = []
     concerns: list[Concern] = []
     for index, nic in enumerate(nics):
-        rule = find_rule(nic, target.networks)
-        if rule is not None:
-            found.append(_mapped(index, nic, rule, target.default_model))
-        elif any(not interface.network for interface in found):
+        if reason := _reason_to_leave_out(nic, target):
+            concerns.append(reason)
+            continue
+        rule = _rule(nic, target)
+        to_pod = rule is None or rule.attachment is Attachment.POD
+        if to_pod and any(not interface.network for interface in found):
             concerns.append(_left_out(nic))
+        elif rule is not None:
+            found.append(_mapped(index, nic, rule, target.default_model))
         else:
             found.append(_on_pod_network(nic, target.default_model))
             concerns.append(_unmapped(nic))
     return tuple(found), concerns
 
 
-def find_rule(nic: Nic, rules: Iterable[NetworkRule]) -> NetworkRule | None:
-    """The row for this NIC; the first of several equal matches, which `check_cards` refuses."""
+def _reason_to_leave_out(nic: Nic, target: TargetPlan) -> Concern | None:
+    """Why the VM does not get a NIC; None if it gets it."""
+    if not nic.plugged and target.unplugged is Unplugged.LEFT_OUT:
+        return warn("nic-unplugged", f"{_title(nic)} is unplugged at the source", "it is left out")
+    if target.unmapped is Unmapped.BLOCK and not (nic.network or nic.network_id):
+        return warn("nic-without-network", f"{_title(nic)} has no network at the source", "it is left out")
+    rule = _rule(nic, target)
+    if rule is not None and rule.attachment is Attachment.IGNORED:
+        return log("nic-ignored", f"{_title(nic)} is left out, as the network mapping says")
+    return None
+
+
+def find_rule(nic: Nic, rules: Iterable[NetworkRule], *, first_match: bool = False) -> NetworkRule | None:
+    """The row for this NIC: the first that fits, or the first of the best matches.
+
+    Several of the best matches are refused by `check_cards`.
+    """
+    if first_match:
+        return next((rule for rule in rules if _is_for(rule, nic)), None)
     return next(iter(_fitting(nic, rules)), None)
+
+
+def _rule(nic: Nic, target: TargetPlan) -> NetworkRule | None:
+    return find_rule(nic, target.networks, first_match=target.first_match)
+
+
+def _is_for(rule: NetworkRule, nic: Nic) -> bool:
+    """By the id of the network; by its name, alone or as a path; or by the label of the NIC."""
+    by_id = bool(rule.source_id) and rule.source_id == nic.network_id
+    names = (rule.source, rule.source.rsplit("/", 1)[-1])
+    return by_id or (bool(rule.source) and (nic.network in names or nic.label == rule.source))
 
 
 def _fitting(nic: Nic, rules: Iterable[NetworkRule]) -> list[NetworkRule]:
@@ -81,6 +125,8 @@ def _fitting(nic: Nic, rules: Iterable[NetworkRule]) -> list[NetworkRule]:
 
 def check_cards(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
     """NICs that two rows of the mapping match equally well, so that their destination is ambiguous."""
+    if target.first_match:
+        return
     rows = ((nic.id, rule) for nic in nics for rule in _fitting(nic, target.networks))
     found = unique.index(rows, lambda row: row[0], what="rows for", where="networkMapping")
     try:
@@ -88,6 +134,22 @@ def check_cards(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
     except StepError as error:
         message = f"{error.what}: {error.why}"
         yield block("network-ambiguous", message, "use the ids of the networks at the source")
+
+
+def check_mapped(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
+    """NICs without a row where each must have one, and several NICs with rows for the pod network."""
+    rules = [(nic, _rule(nic, target)) for nic in nics if _reason_to_leave_out(nic, target) is None]
+    missing = [nic for nic, rule in rules if rule is None]
+    if missing and target.unmapped is Unmapped.BLOCK:
+        what = ", ".join(f"{nic.network or nic.label} ({nic.network_id})" for nic in missing)
+        yield block("network.mapping", f"{UNMAPPED}: {what}")
+    pod = [nic for nic, rule in rules if rule is not None and rule.attachment is Attachment.POD]
+    if len(pod) > 1:
+        yield block("network.pod.multiple", f"{SEVERAL_PODS}: {', '.join(nic.network for nic in pod)}")
+
+
+def _title(nic: Nic) -> str:
+    return f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r})"
 
 
 def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) -> Interface:
@@ -143,9 +205,9 @@ def check_networks(target: TargetPlan, known: frozenset[str]) -> list[Concern]:
         Concern(
             severity=severity,
             code="network-unknown",
-            message=f"source network {rule.source!r} not found",
+            message=f"source network {rule.source or rule.source_id!r} not found",
             remedy=f"the source has: {', '.join(sorted(known)) or 'none'}",
         )
         for rule in target.networks
-        if rule.source.rsplit("/", 1)[-1] not in known and rule.source not in known
+        if not {rule.source, rule.source.rsplit("/", 1)[-1], rule.source_id} & known
     ]

@@ -7,11 +7,13 @@ look at the resources themselves.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from steps.model.document import Document
+from steps.model.kinds import API_VERSION
 from steps.model.quantity import to_bytes
 from steps.model.sources import SourceKind
 
@@ -129,9 +131,40 @@ class OnFailure(enum.StrEnum):
     """It is started again, which makes everything that was copied stale."""
 
 
+class Attachment(enum.StrEnum):
+    """What a NIC is attached to."""
+
+    NETWORK = "network"
+    """A NetworkAttachmentDefinition."""
+    POD = "pod"
+    """The network of the pods; at most one NIC of a VM."""
+    IGNORED = "ignored"
+    """Nothing: the NIC is left out."""
+
+
+class Unmapped(enum.StrEnum):
+    """What happens to a NIC for which the network mapping has no row."""
+
+    POD = "pod"
+    """The first one goes to the pod network, and further ones are left out."""
+    BLOCK = "block"
+    """The import is refused."""
+
+
+class Unplugged(enum.StrEnum):
+    """What happens to a NIC that is not plugged in at the source."""
+
+    DISCONNECTED = "disconnected"
+    """The VM gets it, and its link is down."""
+    LEFT_OUT = "left-out"
+    """The VM does not get it."""
+
+
 class ImportRef(Document):
     """The import that this plan belongs to."""
 
+    api_version: str = API_VERSION
+    """Of its dialect (`steps.model.kinds.IMPORTS`)."""
     name: str
     namespace: str = "default"
     uid: str = ""
@@ -143,8 +176,12 @@ class SourcePlan(Document):
     kind: SourceKind
     name: str
     namespace: str = "default"
+    from_secret: bool = False
+    """Whether name and namespace are those of a Secret, because the dialect has no objects for sources."""
     endpoint: str
     datacenter: str = ""
+    any_datacenter: bool = False
+    """Whether the VM may be in any datacenter if none is named; else it must be the only one."""
     region: str = ""
     interface: str = "public"
     """Of OpenStack's endpoints: public, internal or admin."""
@@ -169,11 +206,19 @@ class SourcePlan(Document):
     wait_seconds: Annotated[int, Field(ge=0)] = 0
     """Seconds that each attempt of a step waits for a source that does not answer; 0: not at all."""
 
+    @property
+    def title(self) -> str:
+        """The source, for messages."""
+        what = "source of Secret" if self.from_secret else str(self.kind)
+        return f"{what} {self.namespace}/{self.name}"
+
 
 class PowerPlan(Document):
     """How the VM may be shut down."""
 
     force: bool = False
+    never_force: bool = False
+    """Whether a guest that does not shut down in time stays on, and the step fails."""
     grace_seconds: Annotated[int, Field(gt=0)] = 60
 
 
@@ -181,7 +226,10 @@ class NetworkRule(Document):
     """One row of the network mapping; `destination` is `namespace/name` of a NetworkAttachmentDefinition."""
 
     source: str
-    destination: str
+    source_id: str = ""
+    """The source's id of the network, if the row has both. Either may fit."""
+    destination: str = ""
+    attachment: Attachment = Attachment.NETWORK
     model: InterfaceModel | None = None
     mac: MacPolicy = MacPolicy.KEEP
 
@@ -190,8 +238,27 @@ class DiskRule(Document):
     """Settings for one disk: `disk` is its id, label or key."""
 
     disk: str
+    label: str = ""
+    """Another name of the disk, if the row has both. Either may fit."""
     storage_class: str = ""
+    decides_storage: bool = False
+    """Whether the row counts for storage even without a class: then it means the cluster's default."""
+    volume_mode: str = ""
+    access_mode: str = ""
+    """Modes of the volume; empty: those of the class."""
     bus: Bus | None = None
+
+
+class StorageRule(Document):
+    """The storage class of the disks in one storage of the source: a datastore, or a storage domain."""
+
+    source: str = ""
+    source_id: str = ""
+    """Name and id of the storage. Either may fit."""
+    storage_class: str = ""
+    """Empty: the cluster's default."""
+    volume_mode: str = ""
+    access_mode: str = ""
 
 
 class TargetPlan(Document):
@@ -209,6 +276,11 @@ class TargetPlan(Document):
     default_bus: Bus = Bus.VIRTIO
     default_model: InterfaceModel = InterfaceModel.VIRTIO
     networks: tuple[NetworkRule, ...] = ()
+    unmapped: Unmapped = Unmapped.POD
+    unplugged: Unplugged = Unplugged.DISCONNECTED
+    first_match: bool = False
+    """Whether the first row that fits counts, as in a mapping that many imports share. Else each row must fit
+    exactly one device."""
     network_policy: NetworkPolicy = NetworkPolicy.LENIENT
     name_policy: NamePolicy = NamePolicy.NORMALISE
     spelling: Spelling = Spelling.DASHES
@@ -218,6 +290,10 @@ class TargetPlan(Document):
     memory_mib: int | None = None
     start: bool = True
     disks: tuple[DiskRule, ...] = ()
+    storage: tuple[StorageRule, ...] = ()
+    vm_labels: Mapping[str, str] = {}
+    vm_annotations: Mapping[str, str] = {}
+    """Labels and annotations of the new VM that the import asks for."""
     reuse_unstamped: bool = False
     """Whether to reuse an image with this import's name but without a digest (Harvester)."""
 

@@ -18,6 +18,8 @@ STALE_REMEDY: Final = (
     "with migration.harvesterhci.io/retry=true, or run `vmferry retry`"
 )
 """What a person does about stale copies."""
+NOT_IN_TIME: Final = "the guest did not shut down within "
+"""Beginning of a message; seconds follow."""
 
 
 class PowerMark(Document):

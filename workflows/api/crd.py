@@ -26,7 +26,7 @@ _HEAD: Final = """\
 # Made by `python -m workflows.api.crd --chart` from the models in workflows/; do not edit.
 {{- if .Values.crds.install }}
 """
-_FOOT: Final = "{{- end }}\n"
+FOOT: Final = "{{- end }}\n"
 
 Json = dict[str, Any]
 
@@ -128,7 +128,7 @@ def render(*, chart: bool = False) -> str:
     from steps.model.yaml import to_yaml  # noqa: PLC0415
 
     text = "".join(f"---\n{to_yaml(manifest)}" for manifest in manifests())
-    return f"{_HEAD}{text}{_FOOT}" if chart else text
+    return f"{_HEAD}{text}{FOOT}" if chart else text
 
 
 def main(argv: Sequence[str] | None = None) -> None:

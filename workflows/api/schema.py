@@ -41,6 +41,11 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     return schema
 
 
+def resolved(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
+    """The node with its references resolved, and without `None` as a choice."""
+    return _resolve(node, defs)[0]
+
+
 def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     """The items of a list: never empty, and without a description, as the list has one."""
     schema = _node(node, defs)

@@ -84,7 +84,7 @@ def description(plan: Plan, attempt: int) -> str:
     start = "" if plan.target.start else " and does not start it"
     sentence = (
         f"VirtualMachineImport {plan.import_.namespace}/{plan.import_.name} imports {_plain(plan.vm)} from "
-        f"{plan.source.kind} {plan.source.namespace}/{plan.source.name} "
+        f"{plan.source.title} "
         f"into namespace {plan.target.namespace}{start}."
     )
     return " ".join([sentence, *(text for gate, text in before.items() if gate in plan.approvals), *again])

@@ -9,10 +9,11 @@ from typing import Final, assert_never
 
 import structlog
 
-from controller.operator import limits
+from controller.operator import limits, v2v_state
 from controller.operator.act import objects
 from controller.operator.act.dryrun import make_dry_run, owner_of
-from controller.operator.act.transitions import events_between
+from controller.operator.act.transitions import events_between, events_of_both_dialects
+from controller.operator.act.v2v import V2vShown
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.actions import (
     Action,
@@ -81,6 +82,9 @@ class Actor:
         self._facts = facts
         self._clock = clock
         self._status = facts.status
+        self._dialect = (
+            None if facts.dialect is None else V2vShown(cluster, options, facts, facts.dialect, clock)
+        )
         self.log = log.bind(**_log_fields(facts))
 
     def do(self, action: Action) -> None:  # noqa: C901, PLR0912 - a row for each action
@@ -143,20 +147,35 @@ class Actor:
     def _remove_finalizer(self) -> None:
         if self._facts.deletion_time:
             self.log.info("Cleaning up temporary data ...")
-        self._write_finalizers([name for name in self._finalizers_now() if name != FINALIZER])
+        ours = (FINALIZER, *self._facts.former_finalizers)
+        self._write_finalizers([name for name in self._finalizers_now() if name not in ours])
 
     def _update_status(self, action: UpdateStatus) -> None:
         before, after = self._status, action.status
         if after != before:
-            name, namespace = self._facts.name, self._facts.namespace
-            self._cluster.patch_status(IMPORT, name, after.to_document(), namespace)
+            self._store_status(after)
             self._status = after
-            for event in events_between(before, after):
+            events = events_between if self._dialect is None else events_of_both_dialects
+            for event in events(before, after):
                 reason, message, warning = event
                 emit(self._cluster, self._facts.raw, reason, message, warning=warning)
             for level, text, fields in lines(before, after, self._facts.import_):
                 self.log.bind(**fields).log(level, text)
-        self._write_progress(after)
+        if self._dialect is None:
+            self._write_progress(after)
+        else:
+            self._dialect.show(before, after)
+
+    def _store_status(self, status: ImportStatus) -> None:
+        if self._dialect is None:
+            self._cluster.patch_status(IMPORT, self._facts.name, status.to_document(), self._facts.namespace)
+        else:
+            v2v_state.write_import(self._cluster, self._namespace, self._facts.raw, status)
+
+    def finish(self) -> None:
+        """Show the status once more: a controller that was killed may have stored it without showing it."""
+        if self._dialect is not None and not self._facts.deletion_time:
+            self._dialect.show(self._status, self._status)
 
     def _remove_annotation(self, action: RemoveAnnotation) -> None:
         self._annotate({action.annotation: None})
@@ -303,11 +322,11 @@ class Actor:
         """Only for the version that was read: a list is replaced as a whole, and others write it too."""
         version = self._facts.raw["metadata"]["resourceVersion"]
         change = {"metadata": {"resourceVersion": version, "finalizers": wanted or None}}
-        self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
+        self._cluster.patch(self._facts.kind, self._facts.name, change, self._facts.namespace)
 
     def _annotate(self, annotations: Mapping[str, str | None]) -> None:
         change = {"metadata": {"annotations": dict(annotations)}}
-        self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
+        self._cluster.patch(self._facts.kind, self._facts.name, change, self._facts.namespace)
 
     def _change_request(self, run: str, metadata: Object) -> None:
         self._cluster.patch(CONFIG_MAP, names.request(run), {"metadata": metadata}, self._namespace)

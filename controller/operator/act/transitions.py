@@ -56,6 +56,11 @@ def events_between(before: ImportStatus, after: ImportStatus) -> Iterator[EventT
     if reached is None or not reached.warning:  # else the message is the same
         yield from _condition_event(before, after, SUCCEEDED)
     yield from _condition_event(before, after, PLANNED)
+    yield from events_of_both_dialects(before, after)
+
+
+def events_of_both_dialects(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """The Events for which `v2v.kubevirt.io` has no word of its own."""
     yield from _leftovers_event(before, after)
     yield from _restored_event(before, after)
     for kind in watchdog.AlarmKind:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from steps.model.kinds import IMPORT, SOURCES, Kind
+from steps.model.kinds import IMPORT, SECRET_SOURCES, SOURCES, Kind
 from steps.model.sources import SourceKind
 from workflows.accounts import account_text, place
 
@@ -21,7 +21,9 @@ IDENTITY_KEYS: Final = ("username", "user_id", "application_credential_id", "app
 Fewer than `ACCOUNT_KEYS` of the sources, which the limits use: a domain can be given in several ways or left
 out, and checks that wait for each other without need are better than two log-ins at once.
 """
-OWNERS: Final[Mapping[str, Kind]] = {kind.kind: kind for kind in (IMPORT, *SOURCES.values())}
+OWNERS: Final[Mapping[str, Kind]] = {
+    kind.kind: kind for kind in (IMPORT, *SOURCES.values(), *SECRET_SOURCES.values())
+}
 
 
 class Owner(NamedTuple):

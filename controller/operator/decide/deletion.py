@@ -52,7 +52,7 @@ def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action,
             runs = tuple(run for run in runs if run != facts.run)
     if runs:
         actions.append(DeleteRuns(runs))
-    if facts.has_finalizer:
+    if facts.has_finalizer or facts.former_finalizers:
         actions.append(RemoveFinalizer())
     return tuple(actions), options.recheck_seconds
 

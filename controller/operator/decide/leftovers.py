@@ -125,7 +125,7 @@ def without_leftovers(status: ImportStatus) -> ImportStatus:
 def where(facts: Facts) -> str:
     """The source of the run, for a message."""
     plan = facts.request.plan if facts.request else None
-    return f"{plan.source.kind} {plan.source.namespace}/{plan.source.name}" if plan else "the source"
+    return plan.source.title if plan else "the source"
 
 
 def what(found: AtSource) -> str:

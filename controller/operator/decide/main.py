@@ -30,6 +30,7 @@ from controller.operator.decide.actions import (
 )
 from controller.operator.decide.dryrun import PLANNED, with_drift
 from controller.operator.decide.status import (
+    failed_at_first,
     refusal_status,
     rival_status,
     waiting_status,
@@ -38,8 +39,8 @@ from controller.operator.decide.status import (
     with_start_message,
 )
 from controller.operator.observe.facts import Facts, is_other_vm
-from controller.operator.observe.source import REFUSED, WITHDRAWN
-from controller.operator.options import Options
+from controller.operator.observe.source import REFUSED, SOURCE_NOT_READY, WITHDRAWN
+from controller.operator.options import InitFailure, Options
 from steps.model.contract import Exit
 from steps.model.plan import Plan
 from workflows import argo_names, texts
@@ -71,6 +72,14 @@ the VM would be powered off at an unexpected time."""
 WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
 IMPORTED_BEFORE: Final = "ImportedBefore"
 """Type of the condition, and reason of the Event, about an earlier import of the same VM."""
+FIRST_CONTACT: Final = (
+    "SecretNotFound",
+    "SecretNotPermitted",
+    "SecretDenied",
+    "SecretInvalid",
+    SOURCE_NOT_READY,
+)
+"""Reasons for which the source cannot be reached at first."""
 FINAL: Final = (ImportPhase.RUNNING, ImportPhase.INVALID, ImportPhase.FAILED)
 
 
@@ -106,7 +115,7 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
         return min(options.recheck_seconds, RIVAL_SECONDS)
     if facts.start_message:  # VMs are not watched
         return min(options.recheck_seconds, START_SECONDS)
-    if _waits_for_credentials(facts.status):  # Secrets are not watched
+    if _waits_for_credentials(facts.status) or _waits_in_v2v(facts):  # Secrets are not watched
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.has_ended:
         return options.recheck_seconds
@@ -114,6 +123,12 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
         return min(options.recheck_seconds, control.QUEUE_SECONDS)
     left = watchdog.seconds_left(facts.seen, now)
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
+
+
+def _waits_in_v2v(facts: Facts) -> bool:
+    """Whether an import of the other dialect waits for its Secret, or is checked again soon."""
+    waits = bool(facts.resolved.reason) or facts.status.import_status == ImportPhase.INVALID
+    return facts.dialect is not None and waits
 
 
 def _actions(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
@@ -231,15 +246,16 @@ def _handle_foreign_status(facts: Facts, now: datetime) -> Iterator[Action]:
 
 def _start_or_wait(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     """An import that has not started: start it, or report why it cannot start."""
+    if _has_ended_at_first(facts):
+        return
     if facts.fault:
         yield refusal_status(facts, (facts.fault,), now)
     elif facts.resolved.reason in REFUSED:
         yield refusal_status(facts, (facts.resolved.message,), now)
     elif facts.resolved.reason:
-        yield waiting_status(facts, facts.status, facts.resolved.reason, facts.resolved.message, now)
-        yield from _withdraw_credentials(facts)
+        yield from _wait_for_source(facts, options, now)
     elif facts.reasons:
-        yield refusal_status(facts, facts.reasons, now)
+        yield refusal_status(facts, facts.reasons, now, facts.refusal)
     elif facts.import_.spec.dry_run:
         yield from _dry_run(facts)
     elif hold := _hold(facts):
@@ -255,6 +271,32 @@ def _start_or_wait(facts: Facts, options: Options, now: datetime) -> Iterator[Ac
         yield rival_status(facts, facts.rival, now)
     else:
         yield from _start(facts, options, now)
+
+
+def _wait_for_source(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+    reason, message = facts.resolved.reason, facts.resolved.message
+    if _is_final(facts, options):
+        yield failed_at_first(facts, reason, message, now)
+        return
+    yield waiting_status(facts, facts.status, reason, message, now)
+    yield from _withdraw_credentials(facts)
+
+
+def _is_final(facts: Facts, options: Options) -> bool:
+    """Whether a source that cannot be reached at first is the end (setting `v2v.initFailure`)."""
+    return (
+        facts.dialect is not None
+        and options.v2v.init_failure is InitFailure.FINAL
+        and facts.resolved.reason in FIRST_CONTACT
+        and facts.status.workflow is None
+    )
+
+
+def _has_ended_at_first(facts: Facts) -> bool:
+    """Whether that was the end of an import, and nobody requests a retry."""
+    status = facts.status
+    ended = status.import_status == ImportPhase.FAILED and status.workflow is None
+    return ended and facts.dialect is not None and RETRY not in facts.annotations
 
 
 class _Hold(NamedTuple):
@@ -470,6 +512,8 @@ def _is_retry_requested(facts: Facts) -> bool:
     if spec.suspend or spec.cancel:
         return False
     if RETRY in facts.annotations or facts.spec_changed or control.was_cancelled(facts.workflow):
+        return True
+    if facts.is_checked_again:
         return True
     if _was_parked(facts.status):
         return True

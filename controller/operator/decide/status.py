@@ -39,6 +39,12 @@ def refusal_status(
     )
 
 
+def failed_at_first(facts: Facts, reason: str, message: str, now: datetime) -> UpdateStatus:
+    """An import that has failed for good because its source cannot be reached at first."""
+    phase, message = ImportPhase.FAILED, texts.message((message,))
+    return _with_summary(facts, facts.status, phase, ConditionStatus.FALSE, reason, message, now)
+
+
 def rival_status(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:
     """An import with a rival: it is refused if both need one name, and waits if both need one VM."""
     if rival.reason == NAME_TAKEN:

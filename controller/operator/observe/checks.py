@@ -39,7 +39,12 @@ def cluster_reasons(
     """Reasons, as sentences for the import's condition."""
     yield from _classes(cluster, plan)
     yield from _networks(cluster, plan, options)
-    yield from _name(cluster, import_, plan)
+    yield from name_reasons(cluster, import_, plan)
+    yield from template_reasons(cluster, plan, options)
+
+
+def template_reasons(cluster: Cluster, plan: Plan, options: Options) -> Iterator[str]:
+    """Whether the chart has installed the Workflow of the plan's source."""
     template = argo_names.template_name(plan.source.kind, plan.target.way)
     if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
         yield f"WorkflowTemplate {options.namespace}/{template} does not exist; install or upgrade the chart"
@@ -104,8 +109,11 @@ def _networks(cluster: Cluster, plan: Plan, options: Options) -> Iterator[str]:
             )
 
 
-def _name(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterator[str]:
-    """The name is known before preflight: that of the request, changed to a valid name."""
+def name_reasons(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterator[str]:
+    """Whether the VM's name is taken.
+
+    It is known before preflight: that of the request, changed to a valid name.
+    """
     wanted = plan.target.vm_name or plan.vm
     name = wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)
     if name != wanted and plan.target.name_policy is NamePolicy.STRICT:

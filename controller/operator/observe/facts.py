@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from controller.operator.observe import waits
+from controller.operator.observe import v2v, waits
 from controller.operator.observe.checks import cluster_reasons, unchecked_networks, with_disk_format
 from controller.operator.observe.request import (
     CLEANUPS,
@@ -23,18 +23,31 @@ from controller.operator.observe.request import (
     TRIED,
     CleanupRecord,
     credentials_digest,
+    own_digest,
     spec_digest,
 )
 from controller.operator.observe.source import ResolvedSource, resolve_source
 from controller.operator.observe.target import target_kind, target_reasons
+from controller.operator.observe.v2v import Dialect
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
-from steps.model.kinds import CONFIG_MAP, GROUP, IMPORT, POD, SECRET, WORKFLOW, Object
+from steps.model.kinds import (
+    CONFIG_MAP,
+    GROUP,
+    IMPORT,
+    IMPORTS,
+    POD,
+    SECRET,
+    V2V_IMPORT,
+    WORKFLOW,
+    Kind,
+    Object,
+)
 from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
-from steps.model.plan import Plan
+from steps.model.plan import Plan, TargetKind
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE, PLAN
 from workflows import argo_names
@@ -44,6 +57,7 @@ from workflows.plan import Invalid, plan, run_name, source_plan
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
+from workflows.v2v import FAILED, FORMER_FINALIZERS, Refusal, TranslatedImport
 
 FINALIZER: Final = f"{GROUP}/vmferry"
 """Our finalizer on an import: while it exists, there may be something to release."""
@@ -123,6 +137,24 @@ class Facts:
     """KubeVirt's message about the VM while `start` waits for it."""
     other_controller: str | None = None
     """Why nothing may be done: vm-import-controller is active here."""
+    refusal: str = "Invalid"
+    """Reason of the condition Succeeded for `reasons`."""
+    is_checked_again: bool = False
+    """Whether an import that a check has refused is checked again without a request."""
+    dialect: Dialect | None = field(default=None, repr=False)
+    """What only an import of `v2v.kubevirt.io` has."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the import."""
+        return IMPORTS[self.raw["apiVersion"]]
+
+    @property
+    def former_finalizers(self) -> list[str]:
+        """Finalizers of vm-import-operator, which nobody else removes any more."""
+        if self.kind != V2V_IMPORT or self.other_controller:
+            return []
+        return [name for name in self.raw["metadata"].get("finalizers") or [] if name in FORMER_FINALIZERS]
 
     @property
     def name(self) -> str:
@@ -157,7 +189,7 @@ class Facts:
 
     @property
     def digest(self) -> str:
-        return spec_digest(self.import_.spec)
+        return spec_digest(self.import_.spec) if self.dialect is None else own_digest(self.dialect.spec)
 
     @property
     def spec_changed(self) -> bool:
@@ -228,31 +260,40 @@ def gather(
     Raises:
         StepError: where the API does not answer.
     """
-    import_, fault = parse(raw)
-    status = ImportStatus.read(raw.get("status"))
-    facts = Facts(
-        raw=raw,
-        import_=import_,
-        fault=fault,
-        status=status,
-        resolved=resolve_source(cluster, options, import_),
-        other_controller=other_controller,
-    )
+    facts = replace(_import_of(cluster, options, raw, now), other_controller=other_controller)
     facts = with_run(cluster, options, facts)
     if facts.seen is not None and needs_pods(facts.seen, now):
         facts = replace(facts, pods=_pods(cluster, options, facts.run))
     facts = _with_waits(cluster, options, facts)
-    if facts.deletion_time or fault or (facts.seen is not None and not facts.has_ended):
+    if facts.deletion_time or facts.fault or (facts.seen is not None and not facts.has_ended):
         return facts
+    if facts.dialect is not None:
+        return _with_v2v_plan(cluster, options, facts, facts.dialect, now)
     planned, reasons = _plan_new_run(cluster, options, facts)
     unchecked = unchecked_networks(planned, options) if planned else ""
     return replace(facts, plan=planned, reasons=reasons, unchecked_networks=unchecked)
 
 
+def _import_of(cluster: Cluster, options: Options, raw: Object, now: datetime) -> Facts:
+    """The import and its source."""
+    if v2v.is_v2v(raw):
+        found = v2v.find_import(cluster, options, raw, now)
+        return Facts(raw, found.import_, found.fault, found.status, found.resolved, dialect=found.dialect)
+    import_, fault = parse(raw)
+    return Facts(
+        raw=raw,
+        import_=import_,
+        fault=fault,
+        status=ImportStatus.read(raw.get("status")),
+        resolved=resolve_source(cluster, options, import_),
+    )
+
+
 def parse(raw: Object) -> tuple[VirtualMachineImport, str]:
     """The import as a model without the fields of its spec that cannot be read, and the error in them.
 
-    The schema of the CRD is as lenient as vm-import-controller's, so a spec may contain invalid values.
+    The schema of the CRD is as lenient as vm-import-controller's, so a spec may contain invalid values. The
+    spec of an import of another dialect is the translated one.
     """
     try:
         return _validated(raw), ""
@@ -263,11 +304,13 @@ def parse(raw: Object) -> tuple[VirtualMachineImport, str]:
 
 
 def _validated(raw: Object) -> VirtualMachineImport:
-    return VirtualMachineImport.model_validate(raw, by_alias=True, by_name=False)
+    model = TranslatedImport if v2v.is_v2v(raw) else VirtualMachineImport
+    return model.model_validate(raw, by_alias=True, by_name=False)
 
 
-def read_import(cluster: Cluster, namespace: str, name: str) -> Object | None:
-    return cluster.get(IMPORT, name, namespace)
+def read_import(cluster: Cluster, namespace: str, name: str, kind: Kind = IMPORT) -> Object | None:
+    """An import of that kind, also of another dialect than ours."""
+    return cluster.get(kind, name, namespace)
 
 
 # --- objects of the run
@@ -277,7 +320,8 @@ def with_run(cluster: Cluster, options: Options, facts: Facts) -> Facts:
     """The facts with the objects of the import's runs."""
     uid = {names.LABEL_UID: names.label_value(facts.raw["metadata"]["uid"])}
     config_maps = cluster.find(CONFIG_MAP, options.namespace, uid)
-    facts = replace(facts, runs=tuple(sorted({_run_label(found) for found in config_maps})))
+    runs = {_run_label(found) for found in config_maps} - {""}  # the status of another dialect has no run
+    facts = replace(facts, runs=tuple(sorted(runs)))
     run = facts.run
     if not run:
         return facts
@@ -432,6 +476,33 @@ def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Pla
                 raise
             reasons.append(str(error))
     return planned, tuple(reasons)
+
+
+def _with_v2v_plan(
+    cluster: Cluster, options: Options, facts: Facts, dialect: Dialect, now: datetime
+) -> Facts:
+    """The facts of an import of `v2v.kubevirt.io` with the plan of a new run."""
+    wrong, planned = list(dialect.refusals), None
+    if not wrong and facts.resolved.source is not None:
+        settings = options.settings.model_copy(update={"target": TargetKind.KUBEVIRT})
+        try:
+            planned = _verified(plan(facts.import_, facts.resolved.source, settings))
+            planned = v2v.with_rows(_with_same_spelling(planned, facts.request), dialect, facts.raw)
+        except Invalid as error:
+            wrong = [Refusal(FAILED, reason) for reason in error.reasons]
+        else:
+            wrong = [
+                *(Refusal(FAILED, reason) for reason in target_reasons(cluster, planned)),
+                *v2v.plan_reasons(cluster, facts.import_, planned, options),
+            ]
+    earlier = facts.request.plan if facts.request else None
+    return replace(
+        facts,
+        plan=planned,
+        reasons=tuple(one.message for one in wrong),
+        refusal=wrong[0].reason if wrong else facts.refusal,
+        is_checked_again=v2v.is_checked_again(facts.status, earlier, planned, now),
+    )
 
 
 def _verified(planned: Plan) -> Plan:

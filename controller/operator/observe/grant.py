@@ -11,7 +11,7 @@ from typing import Final
 from controller.operator.observe import fields
 from controller.operator.options import Options, References
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import GROUP, IMPORT, REFERENCE_GRANT, Kind, Object
+from steps.model.kinds import GROUP, IMPORT, REFERENCE_GRANT, SECRET, Kind, Object
 from steps.runtime.cluster import Cluster
 
 ALLOWED: Final = f"{GROUP}/allowed-namespaces"
@@ -20,11 +20,21 @@ EVERY_NAMESPACE: Final = "*"
 
 
 def is_granted(
-    cluster: Cluster, options: Options, kind: Kind, source: Object | None, place: tuple[str, str]
+    cluster: Cluster,
+    options: Options,
+    kind: Kind,
+    source: Object | None,
+    place: tuple[str, str],
+    importing: Kind = IMPORT,
 ) -> bool:
-    """Whether an import of namespace `place[0]` may use the source, which is in namespace `place[1]`."""
+    """Whether an import of namespace `place[0]` may use the source, which is in namespace `place[1]`.
+
+    Imports of `v2v.kubevirt.io` use a Secret and a ResourceMapping instead of a source, by the same rule.
+    `importing` is the kind of the import. No setting allows the Secrets of everybody.
+    """
     own, namespace = place
-    if own == namespace or options.cross_namespace_references is References.ALLOW:
+    allows_all = options.cross_namespace_references is References.ALLOW and kind != SECRET
+    if own == namespace or allows_all:
         return True
     if source is None:
         return False
@@ -32,7 +42,7 @@ def is_granted(
     if allowed & {own, EVERY_NAMESPACE}:
         return True
     name = str(source["metadata"]["name"])
-    return any(_allows(grant, own, kind, name) for grant in _grants(cluster, namespace))
+    return any(_allows(grant, importing, own, kind, name) for grant in _grants(cluster, namespace))
 
 
 def refusal(kind: Kind, name: str, place: tuple[str, str]) -> str:
@@ -53,14 +63,15 @@ def _grants(cluster: Cluster, namespace: str) -> list[Object]:
         return []
 
 
-def _allows(grant: Object, own: str, kind: Kind, name: str) -> bool:
+def _allows(grant: Object, importing: Kind, own: str, kind: Kind, name: str) -> bool:
     spec = fields.mapping(grant.get("spec"))
     from_ = any(
-        (given.get("group"), given.get("kind"), given.get("namespace")) == (GROUP, IMPORT.kind, own)
+        (given.get("group"), given.get("kind"), given.get("namespace"))
+        == (importing.group, importing.kind, own)
         for given in fields.rows(spec.get("from"))
     )
     to = any(
-        (given.get("group"), given.get("kind")) == (GROUP, kind.kind)
+        (given.get("group") or "", given.get("kind")) == (kind.group, kind.kind)
         and given.get("name") in (None, "", name)
         for given in fields.rows(spec.get("to"))
     )

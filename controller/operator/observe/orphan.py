@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.operator.observe.facts import Facts, parse, stored_plan, with_run
-from controller.operator.observe.source import resolve_source
+from controller.operator.observe.source import ResolvedSource, resolve_source
 from controller.operator.options import Options
 from steps.model.kinds import IMPORT, Object
 from steps.model.plan import Plan
@@ -23,12 +23,14 @@ def gather_orphan(cluster: Cluster, options: Options, request: Object) -> Facts 
         return None
     raw = _as_import(plan)
     import_, fault = parse(raw)
+    by_secret = plan.source.from_secret
+    resolved = ResolvedSource() if by_secret else resolve_source(cluster, options, import_)
     facts = Facts(
         raw=raw,
         import_=import_,
         fault=fault,
         status=_as_status(plan, options.namespace),
-        resolved=resolve_source(cluster, options, import_),
+        resolved=resolved,
     )
     return with_run(cluster, options, facts)
 
@@ -38,7 +40,7 @@ def _as_import(plan: Plan) -> Object:
     of, source = plan.import_, plan.source
     reference = {"kind": str(source.kind), "name": source.name, "namespace": source.namespace}
     return {
-        "apiVersion": IMPORT.api_version,
+        "apiVersion": of.api_version,
         "kind": IMPORT.kind,
         "metadata": {"name": of.name, "namespace": of.namespace, "uid": of.uid},
         "spec": {"virtualMachineName": plan.vm, "sourceCluster": reference},

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, ValidationError
 
 from steps.model.document import Document
 from steps.model.kinds import GROUP
-from workflows.api.spec import VirtualMachineImportSpec
+from workflows.api.spec import Model, VirtualMachineImportSpec
 
 TRIED: Final = f"{GROUP}/tried"
 """Annotation of a run's copy of the credentials: digest of those that its Workflow started with."""
@@ -31,6 +31,12 @@ def spec_digest(spec: VirtualMachineImportSpec) -> str:
     which it would retry.
     """
     fields = spec.model_dump(mode="json", exclude=CONTROL_FIELDS, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def own_digest(spec: Model) -> str:
+    """Digest of the spec of another dialect; its ResourceMapping, which others edit, does not count."""
+    fields = spec.model_dump(mode="json", exclude_defaults=True)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -7,6 +7,7 @@ exists.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from controller.operator.observe import fields
+from controller.operator.observe import fields, v2v
 from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival, run_of
 from controller.operator.observe.scratch import shortage
 from controller.operator.observe.source import KINDS, parse_source
@@ -62,7 +63,8 @@ def with_rivals(cluster: Cluster, options: Options, facts: Facts) -> Facts:
     if plan is None:
         return facts
     listed = (resource for space in options.namespaces or ("",) for resource in each(cluster, IMPORT, space))
-    others = [other for other in map(_OtherImport, listed) if not other.is_same_as(facts.raw)]
+    both = itertools.chain(listed, v2v.as_ours(cluster, options))
+    others = [other for other in map(_OtherImport, both) if not other.is_same_as(facts.raw)]
     return replace(
         facts,
         rival=_rival(cluster, options, facts, plan, others) or shortage(cluster, options, facts),
@@ -105,8 +107,8 @@ def _imported_before(
     if earlier is None:
         return ""
     return (
-        f"{earlier.shown_in(facts.namespace)} has imported {plan.vm} of {source.kind} {source.namespace}/"
-        f"{source.name} before; the new VM has the same MAC addresses and UUID: do not run both in a network"
+        f"{earlier.shown_in(facts.namespace)} has imported {plan.vm} of {source.title} "
+        f"before; the new VM has the same MAC addresses and UUID: do not run both in a network"
     )
 
 
@@ -114,6 +116,7 @@ class _OtherImport:
     """Another import, as far as it can be read. An invalid spec claims nothing."""
 
     def __init__(self, raw: Object) -> None:
+        self.is_v2v = v2v.is_v2v(raw)
         # Not `raw` itself: there may be many others, and people choose how large they are.
         self._metadata = {name: raw["metadata"][name] for name in _METADATA if name in raw["metadata"]}
         spec = fields.mapping(raw.get("spec"))
@@ -162,7 +165,7 @@ class _OtherImport:
         """Whether its source or the credentials cannot be used now."""
         summary = find(self.status.import_conditions, SUCCEEDED)
         reason = summary.reason if summary else ""
-        return not self.has_begun and reason.startswith(("Source", "Secret", "Provider"))
+        return not self.has_begun and reason.startswith(("Source", "Secret", "Provider", "ResourceMapping"))
 
     @property
     def _age(self) -> tuple[str, str]:
@@ -244,7 +247,9 @@ def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, ot
         if not own.may_be(_VmReference(other.vm, other.folder, _machine(cluster, options, other.run))):
             return False
     same = other.source == (source.kind.lower(), source.namespace, source.name)
-    if not same and _location(_read_source_plan(cluster, other.source)) != _location(source):
+    if other.is_v2v or source.from_secret:
+        same = same and other.is_v2v and source.from_secret
+    if not same and not _is_same_place(_read_source_plan(cluster, options, other), source):
         return False
     return other.namespace == facts.namespace or _runs_there(cluster, options, source, other)
 
@@ -261,7 +266,7 @@ def _runs_there(cluster: Cluster, options: Options, source: SourcePlan, other: _
         begun = Plan.model_validate_json(config_map["data"][PLAN]) if config_map else None
     except (KeyError, ValidationError):
         return True
-    return begun is None or _location(begun.source) == _location(source)
+    return begun is None or _is_same_place(begun.source, source)
 
 
 class _VmReference:
@@ -303,9 +308,13 @@ def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
         return None
 
 
-def _read_source_plan(cluster: Cluster, source: tuple[str, str, str]) -> SourcePlan | None:
+def _read_source_plan(cluster: Cluster, options: Options, other: _OtherImport) -> SourcePlan | None:
     """The source of another import; two sources may be the same vCenter."""
+    source = other.source
     kind = KINDS.get(source[0])
+    if other.is_v2v:
+        found = v2v.source_of_other(cluster, options, source, other.namespace)
+        return source_plan(found) if found is not None else None
     resource = cluster.get(kind, source[2], source[1]) if kind and source[2] else None
     try:
         return source_plan(parse_source(resource)) if resource else None
@@ -313,10 +322,11 @@ def _read_source_plan(cluster: Cluster, source: tuple[str, str, str]) -> SourceP
         return None
 
 
-def _location(source: SourcePlan | None) -> tuple[str, ...]:
-    if source is None:
-        return ()
-    return place(source.endpoint), source.datacenter, source.region
+def _is_same_place(one: SourcePlan | None, other: SourcePlan) -> bool:
+    """Whether both sources have the same VMs. A source without a datacenter may have those of any."""
+    if one is None or (place(one.endpoint), one.region) != (place(other.endpoint), other.region):
+        return False
+    return one.datacenter == other.datacenter or "" in (one.datacenter, other.datacenter)
 
 
 def _vm_taken(facts: Facts, plan: Plan, other: _OtherImport) -> Rival:
@@ -324,7 +334,7 @@ def _vm_taken(facts: Facts, plan: Plan, other: _OtherImport) -> Rival:
     owner = other.shown_in(facts.namespace)
     action = "imports" if other.has_begun else "is older and will import"
     message = (
-        f"{owner} {action} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this "
+        f"{owner} {action} {plan.vm} of {source.title}, the VM of this "
         "import; this import starts when that one has succeeded, has failed or is deleted"
     )
     return Rival(VM_TAKEN, message)

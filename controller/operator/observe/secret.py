@@ -91,12 +91,22 @@ def _refusal(source: Source, namespace: str, release: str, found: Object | None)
             )
             return Credentials(reason="SecretNotPermitted", message=message)
     elif found is not None and not _is_usable(labels, namespace, release):
-        message = (
-            f"{where} is in the release namespace and does not have the label {LABEL_CREDENTIALS}=true; to "
-            f"use it for sources: kubectl label secret -n {namespace} {name} {LABEL_CREDENTIALS}=true"
-        )
-        return Credentials(reason="SecretNotPermitted", message=message)
+        return Credentials(reason="SecretNotPermitted", message=unusable_here(namespace, name))
     return None
+
+
+def unusable_here(namespace: str, name: str) -> str:
+    """The message for a Secret of the release namespace without our label."""
+    return (
+        f"Secret {namespace}/{name} is in the release namespace and does not have the label "
+        f"{LABEL_CREDENTIALS}=true; to use it for sources: kubectl label secret -n {namespace} {name} "
+        f"{LABEL_CREDENTIALS}=true"
+    )
+
+
+def is_usable(secret: Object, namespace: str, release: str) -> bool:
+    """Whether a Secret may hold credentials of a source, by its labels."""
+    return _is_usable(fields.labels_of(secret), namespace, release)
 
 
 def _is_usable(labels: Mapping[str, str], namespace: str, release: str) -> bool:

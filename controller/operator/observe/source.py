@@ -18,6 +18,7 @@ from steps.model.naming import shown
 from steps.model.sources import SourceKind
 from steps.runtime.cluster import Cluster
 from workflows import texts
+from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
@@ -34,6 +35,8 @@ REFERENCE_INVALID: Final = "SourceReferenceInvalid"
 NOT_PERMITTED: Final = "SourceNotPermitted"
 WITHDRAWN: Final = (SOURCE_NOT_FOUND, NOT_PERMITTED, "SecretNotFound", "SecretNotPermitted")
 """Reasons for which the credentials are not there any more, or may not be used any more."""
+TRY_NOW: Final = f"To try now, annotate the source with {RETRY}=true"
+"""What a person does to repeat a check at once."""
 REFUSED: Final = (KIND_UNKNOWN, REFERENCE_INVALID)
 """Reasons of an Origin for which waiting does not help: the import must be changed."""
 KINDS: Final[Mapping[str, Kind]] = {kind.lower(): SOURCES[kind] for kind in SourceKind}

@@ -9,9 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from controller.operator.observe.source import READY
+from controller.operator.observe.source import READY, TRY_NOW
 from steps.model.contract import Exit
-from workflows.api.annotations import RETRY
 from workflows.api.conditions import stamp
 from workflows.api.status import SourceStatus, Verification
 
@@ -24,7 +23,7 @@ REFUSED: Final = Exit.DENIED.word
 """The reason of a verdict on credentials that the source refuses."""
 WAITING: Final = (
     "vmferry does not use these credentials again until the source or its Secret changes, so that the "
-    f"account is not locked. To try now, annotate the source with {RETRY}=true"
+    f"account is not locked. {TRY_NOW}"
 )
 NEAR_LOCK: Final = (
     "the source has refused this account several times in the last minutes. vmferry waits, so that the "

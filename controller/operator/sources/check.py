@@ -11,6 +11,8 @@ from typing import Final
 from controller.operator.checkpods.check import VERIFY, Check, Ended, Owner, Problem, account_of
 from controller.operator.observe.source import CLUSTER_ERROR, READY
 from steps.model.contract import Exit
+from steps.model.kinds import SECRET_SOURCES
+from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from workflows.api.conditions import put
 from workflows.api.sources import Source
@@ -61,13 +63,21 @@ def check_of(
         version=version,
         source=SourceKind(source.kind),
         program=VERIFY,
-        request=source_plan(source).to_json(),
+        request=_plan(owner, source).to_json(),
         credentials=credentials,
         seconds=seconds,
         arguments=("--run", _session_name(source)),
         account=account_of(source.spec.address, credentials),
         has_failed=has_failed,
     )
+
+
+def _plan(owner: Owner, source: Source) -> SourcePlan:
+    """How to reach the source. A Secret as a source names no datacenter."""
+    plan = source_plan(source)
+    if owner.kind not in SECRET_SOURCES.values():
+        return plan
+    return plan.model_copy(update={"from_secret": True, "any_datacenter": plan.kind is SourceKind.VMWARE})
 
 
 def verdict_of(ended: Ended) -> SourceVerdict:

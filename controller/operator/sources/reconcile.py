@@ -16,22 +16,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from pydantic import ValidationError
-
 from controller.operator.checkpods.check import Ended, Owner, Problem, account_of
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.counters import Counters
 from controller.operator.events import emit
 from controller.operator.observe.request import credentials_digest
 from controller.operator.observe.secret import Credentials, read_secret
-from controller.operator.observe.source import READY, parse_source
+from controller.operator.observe.source import READY
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources import attempts, check
 from controller.operator.sources.accounts import Account, RefusedAccounts
 from controller.operator.sources.check import SourceVerdict
-from steps.model.document import first_error
-from steps.model.kinds import Object
+from controller.operator.sources.objects import Objects, SecretObjects, SourceObjects
+from controller.operator.sources.users import SecretUsers
+from steps.model.kinds import SECRET_SOURCES, Object
 from steps.runtime.cluster import Cluster
 from workflows import texts
 from workflows.accounts import place
@@ -66,7 +65,10 @@ class SourceReconciler:
         checks: CheckPods,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         counters: Counters | None = None,
+        secrets: SecretUsers | None = None,
     ) -> None:
+        self._objects = Objects(cluster)
+        self._secrets = SecretObjects(cluster, options, secrets or SecretUsers())
         self._cluster = cluster
         self._options = options
         self._checks = checks
@@ -86,7 +88,7 @@ class SourceReconciler:
         Raises:
             StepError: where the API refuses or does not answer.
         """
-        raw = self._cluster.get(key.kind, key.name, key.namespace)
+        raw = self._of(key).read(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._checks.drop(Owner(*key))
             with self._lock:
@@ -95,11 +97,12 @@ class SourceReconciler:
                 self._records.pop(key, None)
             return None
         before = self._with_record(key, raw)
-        secret, attempt = self._read(raw)
+        secret, attempt = self._read(key, raw)
         if RETRY in (raw["metadata"].get("annotations") or {}):
             before = self._forget_failures(key, raw, before, attempt)
-        with self._lock:
-            self._statuses[key] = before.status
+        if not self._of(key).are_secrets:
+            with self._lock:
+                self._statuses[key] = before.status
         wait = self._seconds_left(raw, before, secret)
         if wait > 0:
             self._settle(key)
@@ -114,15 +117,19 @@ class SourceReconciler:
         with self._lock:
             return Counter(self._statuses.values())
 
-    def _read(self, raw: Object) -> tuple[Credentials, _Attempt | SourceVerdict]:
+    def _of(self, key: SourceKey) -> SourceObjects:
+        """The objects of a source, by what its kind is."""
+        return self._secrets if key.kind in SECRET_SOURCES.values() else self._objects
+
+    def _read(self, key: SourceKey, raw: Object) -> tuple[Credentials, _Attempt | SourceVerdict]:
         """The credentials, and the attempt that they allow; a verdict if an attempt is pointless."""
-        try:
-            source = parse_source(raw)
-        except ValidationError as error:
-            return Credentials(), _refused("Invalid", first_error(error))
+        found = self._of(key).source(key, raw)
+        if isinstance(found, str):
+            return Credentials(), _refused("Invalid", found)
+        source, in_secret = found
         if reasons := tuple(source_reasons(source)):
             return Credentials(), _refused("Invalid", texts.message(reasons))
-        secret = read_secret(self._cluster, source, self._options.namespace)
+        secret = in_secret or read_secret(self._cluster, source, self._options.namespace)
         if secret.data is None:
             return secret, _refused(secret.reason, secret.message)
         try:
@@ -137,7 +144,7 @@ class SourceReconciler:
 
     def _with_record(self, key: SourceKey, raw: Object) -> SourceStatus:
         """The status; with the record that this process remembers if the API server has not stored it."""
-        status = SourceStatus.read(raw.get("status"))
+        status = self._of(key).status(key, raw)
         with self._lock:
             uid, record = self._records.get(key, ("", Verification()))
         if status.verification != Verification() or uid != raw["metadata"].get("uid"):
@@ -246,12 +253,14 @@ class SourceReconciler:
         known = is_same and before.status == READY and before.verification.credentials == credentials
         if known and not verdict.is_about_the_source:
             after = before.model_copy(update={"verification": record})
-            emit(self._cluster, raw, verdict.reason, verdict.message, warning=True)
+            if not self._of(key).are_secrets:
+                emit(self._cluster, raw, verdict.reason, verdict.message, warning=True)
         else:
             after = check.status(verdict, before, generation, now, record)
         self._report(key, raw, before, after)
-        with self._lock:
-            self._statuses[key] = after.status
+        if not self._of(key).are_secrets:
+            with self._lock:
+                self._statuses[key] = after.status
         if after.status == READY and not record.failures:
             return self._options.recheck_seconds
         return attempts.FIRST_PAUSE
@@ -260,13 +269,15 @@ class SourceReconciler:
         if after == before:
             return
         self._store(key, raw, after)
+        if self._of(key).are_secrets:
+            return
         if (after.status, after.message) != (before.status, before.message):
             ready = after.status == READY
             message = "The source answers and accepts the credentials" if ready else after.message
             emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", message, warning=not ready)
 
     def _store(self, key: SourceKey, raw: Object, after: SourceStatus) -> None:
-        self._cluster.patch_status(key.kind, key.name, after.to_document(), key.namespace)
+        self._of(key).store(key, after)
         with self._lock:
             self._records[key] = str(raw["metadata"].get("uid", "")), after.verification
 

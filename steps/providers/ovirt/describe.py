@@ -205,6 +205,8 @@ def disks(vm: Answer, around: Surroundings) -> tuple[Disk, ...]:
                 serial=disk_id(attachment),
                 backing=f"[{_domain_name(domain, around)}] {disk.text('image_id')}" if domain else "",
                 allocated=disk.number("actual_size"),
+                storage=_domain_name(domain, around) if domain else "",
+                storage_id=domain,
             )
         )
     return tuple(described)
@@ -274,6 +276,8 @@ def nics(vm: Answer, around: Surroundings) -> Iterator[Nic]:
             model=NIC_MODELS.get(nic.text("interface"), NicModel.UNKNOWN),
             network=around.network_name(profile) or profile,
             network_id=profile,
+            label=nic.text("name"),
+            plugged=is_plugged,
             connected=is_plugged and nic.flag("linked", default=True),
             boot_order=order if is_plugged else None,
         )

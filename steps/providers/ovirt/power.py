@@ -17,6 +17,7 @@ import structlog
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
 from steps.model.plan import PowerPlan
+from steps.model.power import NOT_IN_TIME
 from steps.providers.ovirt import routes, transfers
 from steps.providers.ovirt.answers import Answer
 from steps.providers.ovirt.engine import Engine
@@ -48,6 +49,8 @@ def power_off(engine: Engine, machine: Machine, policy: PowerPlan) -> None:
     shutdown = _Shutdown(engine, machine)
     if not policy.force and shutdown.ask_guest(policy.grace_seconds):
         return
+    if policy.never_force:
+        shutdown.refuse_force(policy.grace_seconds)
     shutdown.stop_hard()
 
 
@@ -122,10 +125,16 @@ class _Shutdown:
             elif now not in (_UP, *_SETTLING):
                 raise StepError(Exit.POWER, self._what, f"it is {now or 'in no known state'}", _BRING)
             if CLOCK() >= end:
-                log.warning("the guest has not shut down in time: stopping the VM", seconds=grace_seconds)
+                log.warning("the guest has not shut down in time", seconds=grace_seconds)
                 return False
             self._engine.stop.sleep(POLL_SECONDS)
         return True
+
+    def refuse_force(self, seconds: float) -> None:
+        """Raise StepError (POWER): the policy forbids a hard stop."""
+        raise StepError(
+            Exit.POWER, self._what, f"{NOT_IN_TIME}{seconds:g} s", "shut it down by hand, then retry"
+        )
 
     def stop_hard(self) -> None:
         """Stop the VM without its guest."""

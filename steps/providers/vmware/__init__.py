@@ -64,11 +64,14 @@ class VsphereProvider:
 
     def verify(self) -> None:
         """Prove that the datacenter exists; the login has proved the rest. Changes nothing."""
-        self._datacenter()
+        if self._searches_all:
+            find.datacenters(self._session, "")
+        else:
+            self._datacenter()
 
     def describe(self, vm: str, folder: str | None) -> Machine:
         """Also raises StepError if the host that has its disks cannot be reached from here."""
-        datacenter = self._datacenter()
+        datacenter = self._datacenter_of(vm, folder)
         inventory_vm = find.machine(self._session, datacenter, vm, folder)
         hosts.check(self._session, inventory_vm.row.ref)
         row = collector.read_one(
@@ -79,6 +82,7 @@ class VsphereProvider:
         return machine.model_copy(update={"concerns": (*machine.concerns, *privilege_concerns)})
 
     def networks(self) -> frozenset[str]:
+        """Those of the datacenter of the VM."""
         return networks.read(self._session, [self._datacenter()]).names
 
     def inventory(self) -> Inventory:
@@ -106,7 +110,7 @@ class VsphereProvider:
         power.power_off(self._session, machine, policy, self._access.state_folder)
 
     def power_on(self, machine: Machine) -> None:
-        folder = self._datacenter().vm_folder
+        folder = self._datacenter_of(machine.source_id, None).vm_folder
         datacenter = collector.read_one(self._session, folder, "parent").get("parent")
         power_on.power_on(self._session, machine, datacenter)
 
@@ -129,6 +133,16 @@ class VsphereProvider:
 
     def release(self) -> list[str]:
         return leftovers.end_run(self._session, self._access.run)
+
+    @property
+    def _searches_all(self) -> bool:
+        return self._access.plan.any_datacenter and not self._access.plan.datacenter
+
+    def _datacenter_of(self, vm: str, folder: str | None) -> find.Datacenter:
+        """The datacenter to search: that of the plan, or the one that has the VM."""
+        if self._searches_all:
+            self._known_datacenter = find.datacenter_of(self._session, vm, folder)
+        return self._datacenter()
 
     def _datacenter(self) -> find.Datacenter:
         if self._known_datacenter is None:

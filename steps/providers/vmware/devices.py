@@ -168,7 +168,20 @@ def _disk(disk: Any, disk_id: str, hardware: Hardware, boot_order: int | None, a
         uuid=getattr(backing, "uuid", None) or "",
         backing=getattr(backing, "fileName", None) or "",
         allocated=min(allocated, capacity(disk)) if allocated else None,
+        storage=_datastore_name(backing),
+        storage_id=_datastore_id(backing),
     )
+
+
+def _datastore_name(backing: Any) -> str:
+    """The text in brackets of a file's path: `[datastore1] web/web.vmdk` (Datastore, "Datastore path")."""
+    found = re.match(r"\[([^\]]*)\]", getattr(backing, "fileName", None) or "")
+    return found[1] if found else ""
+
+
+def _datastore_id(backing: Any) -> str:
+    datastore = getattr(backing, "datastore", None)
+    return str(datastore._moId) if datastore is not None else ""
 
 
 def nics(hardware: Hardware, order: Mapping[int, int], networks: Networks) -> tuple[Nic, ...]:
@@ -187,6 +200,7 @@ def _nic(card: Any, nic_id: str, boot_order: int | None, network: Attachment) ->
         model=_type_of(card, _NIC_MODELS, NicModel.UNKNOWN),
         network=network.name,
         network_id=network.id,
+        label=label(card),
         connected=_connected(card),
         boot_order=boot_order,
     )

@@ -106,6 +106,36 @@ def datacenter(session: Session, name: str) -> Datacenter:
     return candidates[0]
 
 
+def datacenter_of(session: Session, vm: str, folder: str | None) -> Datacenter:
+    """The only datacenter in which `vm` identifies a VM, as for `machine`.
+
+    Raises:
+        StepError: NOT_FOUND, also if there is no datacenter; AMBIGUOUS, if several have such a VM.
+    """
+    candidates = datacenters(session, "")
+    if len(candidates) <= 1:
+        return datacenter(session, "")
+    found = [
+        (candidate, match)
+        for candidate in candidates
+        for match in _matches(machines(session, candidate)[0], candidate, vm, folder)
+    ]
+    places = {candidate.path: candidate for candidate, _ in found}
+    if not found:
+        where = _listing(_paths(candidates))
+        why = f"searched datacenters: {where}"
+        raise StepError(Exit.NOT_FOUND, f"there is no VM {vm!r}", why, "correct its name or id")
+    if len(places) > 1:
+        raise _ambiguous(
+            f"{vm!r} fits {len(found)} machines", [str(match) for _, match in found], "name it by its UUID"
+        )
+    return next(iter(places.values()))
+
+
+def _matches(vms: Sequence[InventoryVm], dc: Datacenter, vm: str, folder: str | None) -> list[InventoryVm]:
+    return _by_name(vms, vm, _folders(dc, folder)) or _by_id(vms, vm)
+
+
 def _find_datacenter(candidates: Sequence[Datacenter], wanted_path: Segments, session: Session) -> Datacenter:
     exact = [candidate for candidate in candidates if candidate.path == wanted_path]
     matches = exact or [candidate for candidate in candidates if (candidate.path[-1],) == wanted_path]
@@ -158,7 +188,7 @@ def machine(session: Session, dc: Datacenter, vm: str, folder: str | None) -> In
         StepError: NOT_FOUND with similar names; AMBIGUOUS with all matching paths; UNSUPPORTED: a template.
     """
     vms, _ = machines(session, dc)
-    matches = _by_name(vms, vm, _folders(dc, folder)) or _by_id(vms, vm)
+    matches = _matches(vms, dc, vm, folder)
     if not matches:
         raise _not_found(vms, dc, vm, folder)
     if len(matches) > 1:

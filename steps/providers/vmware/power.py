@@ -15,6 +15,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import Document
 from steps.model.machine import Machine, Power
 from steps.model.plan import PowerPlan
+from steps.model.power import NOT_IN_TIME
 from steps.providers.vmware import collector, describe, faults, hosts, privileges, shutdown_request
 from steps.providers.vmware.session import Session
 
@@ -29,6 +30,8 @@ STALE_SECONDS: Final = 600.0
 """A request counts this long after its grace period: the next attempt begins a minute later at most
 (workflows/stages.py), and its pod may start late. After that the guest is asked again."""
 _MANUAL_REMEDY: Final = "shut the VM down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
+
+_BY_HAND: Final = "shut it down by hand, then retry"
 
 TimeFunction = Callable[[], float]
 
@@ -149,6 +152,8 @@ def power_off(
     if shutdown.is_off():
         log.info("the machine is off already", vm=machine.name)
     elif not _finish_running_power_off(shutdown) and (policy.force or not _shut_down_guest(shutdown)):
+        if policy.never_force:
+            raise StepError(Exit.POWER, shutdown.what, f"{NOT_IN_TIME}{shutdown.grace_seconds} s", _BY_HAND)
         shutdown.check_export_possible()  # the guest may have been asked long ago, by an earlier attempt
         _power_off_hard(shutdown)
     shutdown.remove_note()
@@ -186,7 +191,7 @@ def _shut_down_guest(shutdown: _Shutdown) -> bool:
         requested_at = shutdown.now()
     if shutdown.wait_until_off(requested_at + shutdown.grace_seconds):
         return True
-    log.warning("the guest has not shut down in time: powering off hard", seconds=shutdown.grace_seconds)
+    log.warning("the guest has not shut down in time", seconds=shutdown.grace_seconds)
     return False
 
 

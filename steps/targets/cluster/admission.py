@@ -20,7 +20,6 @@ from steps.runtime.cluster import Cluster, ExistsError
 from steps.targets.cluster import quota
 from steps.targets.cluster.mac_conflict import explain_mac_conflict
 from steps.targets.cluster.ownership import refuse_deleting, refuse_foreign
-from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.cluster.vm_objects import is_handed_over
 
 _NO_DRY_RUN: Final = "does not support dry run"
@@ -61,12 +60,11 @@ class AdmissionReport:
         """Record findings that refuse nothing."""
         self._findings += findings
 
-    def storages(self, disks: Iterable[Disk], storage_for: Callable[[Cluster, str], T]) -> dict[DiskId, T]:
-        """The storage of each disk by `storage_for`, if the cluster has its class."""
+    def storages(self, disks: Iterable[Disk], storage_of: Callable[[Disk], T]) -> dict[DiskId, T]:
+        """The storage of each disk by `storage_of`, if the cluster has its class."""
         found = {}
         for disk in disks:
-            call = partial(storage_for, self._cluster, storage_class_name(self._plan.target, disk))
-            storage = self.record(f"storage of {disk.id}", call)
+            storage = self.record(f"storage of {disk.id}", partial(storage_of, disk))
             if storage is not None:
                 found[disk.id] = storage
         return found

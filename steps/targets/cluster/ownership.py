@@ -10,7 +10,7 @@ import contextlib
 from typing import Final
 
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import IMPORT, Kind, Object
+from steps.model.kinds import IMPORTS, Kind, Object
 from steps.model.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import ChangedError, Cluster
@@ -26,12 +26,13 @@ def owner_references(cluster: Cluster, plan: Plan) -> list[Object]:
     exist is garbage-collected at once. None across namespaces, which Kubernetes forbids.
     """
     import_ref = plan.import_
-    if import_ref.namespace != plan.target.namespace:
+    kind = IMPORTS.get(import_ref.api_version)
+    if import_ref.namespace != plan.target.namespace or kind is None:
         return []
-    import_object = cluster.get(IMPORT, import_ref.name, import_ref.namespace)
+    import_object = cluster.get(kind, import_ref.name, import_ref.namespace)
     if import_object is None or import_object["metadata"]["uid"] != import_ref.uid:
         return []
-    return [IMPORT.owner_reference(import_ref.name, import_ref.uid)]
+    return [kind.owner_reference(import_ref.name, import_ref.uid)]
 
 
 def is_of_import(resource: Object, plan: Plan) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import STORAGE_CLASS, Object
 from steps.model.machine import Disk
-from steps.model.mapping import disk_rule
+from steps.model.mapping import storage_rule
 from steps.model.plan import TargetPlan
 from steps.runtime.cluster import Cluster
 
@@ -18,7 +18,7 @@ DEFAULT_VIRT_CLASS: Final = "storageclass.kubevirt.io/is-default-virt-class"
 
 def storage_class_name(target: TargetPlan, disk: Disk) -> str:
     """The request's class for this disk; empty for the cluster's default."""
-    return disk_rule(disk, target.disks).storage_class or target.storage_class
+    return storage_rule(disk, target).storage_class
 
 
 def named_class(cluster: Cluster, name: str) -> Object:

@@ -188,9 +188,13 @@ class VmObjects:
 def stopped_vm(plan: Plan, manifest: Object, owners: list[Object]) -> Object:
     """The VM of a target as `build` creates it: it belongs to the import, and does not run."""
     metadata = manifest["metadata"]
-    metadata["labels"] = {**metadata["labels"], **names.labels(plan)}
+    metadata["labels"] = {**plan.target.vm_labels, **metadata["labels"], **names.labels(plan)}
     # Never none at all: Harvester writes into them when the UI deletes a VM (pkg/api/vm/store.go).
-    metadata["annotations"] = {**metadata.get("annotations", {}), markers.BUILT_BY: plan.run}
+    metadata["annotations"] = {
+        **plan.target.vm_annotations,
+        **metadata.get("annotations", {}),
+        markers.BUILT_BY: plan.run,
+    }
     if owners:
         metadata["ownerReferences"] = owners
     manifest["spec"]["runStrategy"] = HALTED

@@ -11,7 +11,7 @@ from typing import Final
 
 from steps.model.admission import Admission, Finding, warned
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Object
-from steps.model.machine import DiskId, Machine
+from steps.model.machine import Disk, DiskId, Machine
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
@@ -19,6 +19,7 @@ from steps.runtime.cluster import Cluster
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.ownership import owner_references
+from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.harvester import image_names, objects
 from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.storage import Backend, ImageStorage, storage_for
@@ -47,7 +48,7 @@ class AdmissionCheck:
         """
         refuse_missing_apis(self._cluster, "harvester", APIS)
         owners = owner_references(self._cluster, self._plan)
-        storages = self._report.storages(self._machine.disks, storage_for)
+        storages = self._report.storages(self._machine.disks, self._storage_of)
         for disk, storage in storages.items():
             self._report.dry_run(f"image of {disk}", self._image_manifest(disk, storage, owners))
         claims = {
@@ -61,6 +62,9 @@ class AdmissionCheck:
             vm = self._check_vm(shape, claims, owners)
             self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
         return self._report.result()
+
+    def _storage_of(self, disk: Disk) -> ImageStorage:
+        return storage_for(self._cluster, storage_class_name(self._plan.target, disk))
 
     def _image_manifest(self, disk: DiskId, storage: ImageStorage, owners: list[Object]) -> Object:
         return objects.image_manifest(

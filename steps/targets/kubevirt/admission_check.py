@@ -8,7 +8,15 @@ from typing import Final
 
 from steps.model.admission import Admission, Finding, not_checked, warned
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CLAIM, DATA_VOLUME, MACHINE, NAD, PERSISTENT_VOLUME, Object
+from steps.model.kinds import (
+    CLAIM,
+    DATA_VOLUME,
+    MACHINE,
+    NAD,
+    PERSISTENT_VOLUME,
+    V2V_API_VERSION,
+    Object,
+)
 from steps.model.machine import DiskId, Machine
 from steps.model.mapping import Shape
 from steps.model.plan import DiskWay, Plan
@@ -18,7 +26,7 @@ from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.storage import VolumeStorage, scratch_for, storage_for
+from steps.targets.kubevirt.storage import VolumeStorage, scratch_for, storage_of
 
 APIS: Final = (("kubevirt.io", "KubeVirt"), ("cdi.kubevirt.io", "CDI"))
 LANDING_APIS: Final = APIS[:1]
@@ -49,7 +57,7 @@ class AdmissionCheck:
         """
         refuse_missing_apis(self._cluster, "kubevirt", apis(self._plan))
         owners = owner_references(self._cluster, self._plan)
-        storages = self._report.storages(self._machine.disks, storage_for)
+        storages = self._report.storages(self._machine.disks, partial(storage_of, self._cluster, self._plan))
         self._report.add(*_guessed(storages))
         claims = {disk: self._claim_manifest(disk, storage) for disk, storage in storages.items()}
         if self._lands:
@@ -117,13 +125,15 @@ class AdmissionCheck:
                 raise
             self._report.add(not_checked(f"network {destination}", str(error)))
             return
-        if network is None:
-            raise StepError(
-                Exit.NOT_FOUND,
-                f"destination network {destination} does not exist",
-                "there is no NetworkAttachmentDefinition of that name, or Multus is not installed",
-                "create it, or correct spec.networkMapping, then retry",
-            )
+        if network is not None:
+            return
+        what = f"destination network {destination} does not exist"
+        remedy = "create it, or correct spec.networkMapping, then retry"
+        if self._plan.import_.api_version == V2V_API_VERSION:  # clients compare the words, with the error
+            what = f"Network Attachment Defintion {destination} has not been found. Error"
+            remedy = "create it, or correct the network mapping"
+        why = "there is no NetworkAttachmentDefinition of that name, or Multus is not installed"
+        raise StepError(Exit.NOT_FOUND, what, why, remedy)
 
     def _needs(
         self,

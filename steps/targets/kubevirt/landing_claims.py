@@ -32,10 +32,9 @@ from steps.targets.cluster.ownership import is_of_run, labels_of, refuse_deletin
 from steps.targets.cluster.run_objects import RunObjects
 from steps.targets.cluster.scratch_limit import ScratchLimit
 from steps.targets.cluster.serving import POLL
-from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.kubevirt import objects
 from steps.targets.kubevirt.placement import Placement
-from steps.targets.kubevirt.storage import VolumeStorage, storage_for
+from steps.targets.kubevirt.storage import VolumeStorage, storage_of
 
 log = structlog.get_logger()
 
@@ -80,7 +79,7 @@ class LandingClaims:
         owner = self._run_objects.owner_reference()
         open_disks, found = [], []
         for disk in self._machine.disks:
-            storage = storage_for(self._cluster, storage_class_name(self._plan.target, disk))
+            storage = storage_of(self._cluster, self._plan, disk)
             is_done = self._is_handed_over(disk.id)
             found.append(self._landing_disk(disk, storage, is_done=is_done))
             if not is_done:

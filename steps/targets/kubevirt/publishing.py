@@ -27,10 +27,9 @@ from steps.targets.cluster.ownership import annotations_of, owner_references
 from steps.targets.cluster.published import Integrity
 from steps.targets.cluster.serving import POLL, ServedDisk, ServeStep, Serving
 from steps.targets.cluster.sibling import StepNode, refuse_without_serve
-from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.cluster.vm_objects import attached_claims, is_handed_over
 from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.storage import VolumeStorage, refuse_filesystem, storage_for
+from steps.targets.kubevirt.storage import VolumeStorage, refuse_filesystem, storage_of
 from steps.targets.kubevirt.volume_check import refuse_other_run, refuse_taken
 from steps.targets.kubevirt.volume_state import (
     DATA_VOLUMES,
@@ -170,8 +169,7 @@ class VolumePublication:
 
     def _create(self, served_disk: ServedDisk) -> None:
         refuse_taken(self._cluster, self._namespace, self._name)
-        class_name = storage_class_name(self._plan.target, self._disk)
-        storage = storage_for(self._cluster, class_name)
+        storage = storage_of(self._cluster, self._plan, self._disk)
         refuse_filesystem(storage, self._disk.id, served_disk.taken_for)
         if self._checks_digests(storage, served_disk):
             served_disk = self._serve.served_disk(digest=True)

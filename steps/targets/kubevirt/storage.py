@@ -8,13 +8,16 @@ pkg/controller/common/util.go (scratch space, and when a populator fills a claim
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CDI_CONFIG, CSI_DRIVER, STORAGE_PROFILE, Object
+from steps.model.machine import Disk
+from steps.model.mapping import storage_rule
+from steps.model.plan import Plan
 from steps.model.quantity import to_bytes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster.storage_classes import (
@@ -58,6 +61,24 @@ class VolumeStorage:
         if self.volume_mode == "Filesystem":
             size = math.ceil(capacity / (1 - self.overhead) / _UNIT) * _UNIT
         return max(size, self.minimum)
+
+
+def storage_of(cluster: Cluster, plan: Plan, disk: Disk) -> VolumeStorage:
+    """The storage of a disk: the class and the modes that the request has for it, else those of the cluster.
+
+    Raises:
+        StepError: as `storage_for`.
+    """
+    rule = storage_rule(disk, plan.target)
+    found = storage_for(cluster, rule.storage_class)
+    if not (rule.access_mode or rule.volume_mode):
+        return found
+    return replace(
+        found,
+        access_mode=rule.access_mode or found.access_mode,
+        volume_mode=rule.volume_mode or found.volume_mode,
+        guessed=found.guessed and not rule.access_mode,
+    )
 
 
 def storage_for(cluster: Cluster, class_name: str) -> VolumeStorage:

@@ -456,6 +456,7 @@ def test_controller_may_not_list_secrets() -> None:
 def test_uninstall_hook_may_only_list_imports_and_delete_leftovers() -> None:
     assert may("vmferry-uninstall") == {
         ("migration.harvesterhci.io", "virtualmachineimports", frozenset({"get", "list"})),
+        ("v2v.kubevirt.io", "virtualmachineimports", frozenset({"get", "list"})),
         ("", "configmaps", frozenset({"list", "delete"})),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,8 +13,8 @@ from controller.operator.checkpods.objects import SERVICE_ACCOUNT
 from controller.operator.options import CheckOptions, Options
 from steps.model.plan import ImportLimits
 from steps.model.sources import SourceKind
-from tests.real.chart.test_chart import RELEASE, of_kind, rendered, without_helm
-from tests.unit.workflows.author.rendered import Json
+from tests.real.chart.test_chart import RELEASE, helm, of_kind, rendered, without_helm
+from tests.unit.workflows.author.rendered import CHART, Json
 from workflows.stages import Limit
 
 pytestmark = without_helm
@@ -22,7 +23,41 @@ pytestmark = without_helm
 def test_controller_may_read_only_the_deployments_of_vm_import_controller() -> None:
     role = of_kind("ClusterRole")["vmferry-controller-facts"]
     (rule,) = [one for one in role["rules"] if one["resources"] == ["deployments"]]
-    assert (set(rule["resourceNames"]), rule["verbs"]) == (set(compat.DEPLOYMENTS), ["get"])
+    wanted = {*compat.DEPLOYMENTS, compat.FORMER_OPERATOR}
+    assert (set(rule["resourceNames"]), rule["verbs"]) == (wanted, ["get"])
+
+
+def test_the_chart_can_leave_out_the_api_of_vm_import_operator() -> None:
+    assert "v2v.kubevirt.io" in repr(rendered())
+    without = rendered('{"v2v.enabled": false}')
+    assert "v2v.kubevirt.io" not in repr(without)
+    (document,) = [
+        one
+        for one in without
+        if (one["kind"], one["metadata"]["name"]) == ("ConfigMap", "vmferry-controller")
+    ]
+    assert Options.model_validate_json(document["data"]["controller.json"]).v2v.enabled is False
+
+
+@pytest.mark.parametrize(
+    ("values", "groups"),
+    [
+        ((), {"migration.harvesterhci.io", "v2v.kubevirt.io"}),
+        (("v2v.installCrds=false",), {"migration.harvesterhci.io"}),
+        (("v2v.enabled=false",), {"migration.harvesterhci.io"}),
+        (("crds.install=false",), set()),
+    ],
+)
+def test_which_definitions_the_chart_installs(values: tuple[str, ...], groups: set[str]) -> None:
+    done = helm("template", "imports", str(CHART), *(f"--set={value}" for value in values))
+    assert set(re.findall(r"^  group: (\S+)$", done.stdout, re.MULTILINE)) == groups
+
+
+def test_settings_of_the_other_dialect_reach_the_controller() -> None:
+    values = {"v2v.onFailure": "keepOff", "v2v.initFailure": "final"}
+    given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
+    parsed = Options.model_validate_json(given).v2v
+    assert (str(parsed.on_failure), str(parsed.init_failure)) == ("keepOff", "final")
 
 
 def test_values_become_options_of_the_controller() -> None:

@@ -200,3 +200,19 @@ def test_every_metric_is_listed() -> None:
         for metric in collector.collect()
     ]
     assert sorted(made) == sorted(name.partition("{")[0] for name in listed("Metrics"))
+
+
+def test_every_line_of_the_design_document_of_v2v_has_a_test() -> None:
+    section = (
+        (DOCS / "reference" / "v2v.md").read_text().partition("## The design document, line by line\n")[2]
+    )
+    cells = [line.split("|") for line in section.splitlines() if line.startswith("|")][2:]
+    named = [re.findall(r"`(test_\w+)`", cell[3]) for cell in cells]
+    assert len(named) > 30
+    assert [cells[row][1] for row, tests in enumerate(named) if not tests] == []
+    defined = {
+        name
+        for path in (ROOT / "tests" / "unit").rglob("test_*.py")
+        for name in re.findall(r"^ *def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert {name for tests in named for name in tests} - defined == set()

@@ -69,6 +69,7 @@ _POWER: Final = [
     _vm("slow", power="on", shutdownSeconds=1),
     _vm("forced", power="on"),
     _vm("stubborn", power="on", ignoresShutdown=True),
+    _vm("stubborn-for-ever", power="on", ignoresShutdown=True),
     _vm("stubborn-too", power="on", ignoresShutdown=True),  # vSphere remembers which guests were asked
     _vm("no-tools", power="on", tools="notRunning"),
     _vm("tools-end", power="on"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
 import pytest
 
 from steps.model import inventory_path
@@ -186,3 +190,53 @@ def test_the_inventory_includes_all_datacenters(access: MakeAccess) -> None:
     assert {"/DC0/vm/plain", "/emea/DC1/vm/elsewhere"} <= {machine.path for machine in found.machines}
     assert set(found.networks) == {"VM Network", "prod-pg", "other"}
     assert "/DC0/vm/prod/web" in found.folders
+
+
+class TestAnyDatacenter:
+    """As for imports of `v2v.kubevirt.io`, which name no datacenter."""
+
+    INVENTORY: Final = {
+        "datacenters": [
+            {"name": "DC0", "vms": [{"name": "one"}, {"name": "both"}]},
+            {"name": "DC1", "vms": [{"name": "two", "folder": "prod"}, {"name": "both"}]},
+        ]
+    }
+
+    @pytest.fixture
+    def describe(self, start_simulator: StartSimulator, tmp_path: Path) -> Callable[[str], Machine]:
+        simulator = start_simulator(self.INVENTORY)
+
+        def described(vm: str) -> Machine:
+            access = make_access(simulator, tmp_path, datacenter="", any_datacenter=True)
+            name, folder = inventory_path.split(vm, None)
+            with connect(access) as source:
+                source.verify()
+                machine = source.describe(name, folder)
+                assert source.networks() is not None
+                return machine
+
+        return described
+
+    @pytest.mark.parametrize(
+        ("vm", "path"),
+        [
+            ("one", "/DC0/vm/one"),
+            ("two", "/DC1/vm/prod/two"),
+            ("/DC1/vm/both", "/DC1/vm/both"),
+            ("/DC1/vm/prod/two", "/DC1/vm/prod/two"),
+        ],
+    )
+    def test_a_vm_is_found_in_its_datacenter(
+        self, describe: Callable[[str], Machine], vm: str, path: str
+    ) -> None:
+        assert describe(vm).path == path
+
+    def test_a_name_in_two_datacenters_is_refused(self, describe: Callable[[str], Machine]) -> None:
+        with pytest.raises(StepError, match="'both' fits 2 machines") as caught:
+            describe("both")
+        assert caught.value.code is Exit.AMBIGUOUS
+
+    def test_an_unknown_name_is_refused(self, describe: Callable[[str], Machine]) -> None:
+        with pytest.raises(StepError, match="there is no VM 'three'") as caught:
+            describe("three")
+        assert caught.value.code is Exit.NOT_FOUND

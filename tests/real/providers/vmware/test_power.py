@@ -72,6 +72,14 @@ def test_force_powers_off_at_once(vcenter: Simulator, access: MakeAccess) -> Non
     assert tasks(vcenter, "forced") == ["VirtualMachine.powerOff"]
 
 
+def test_a_policy_can_forbid_to_power_off(vcenter: Simulator, access: MakeAccess) -> None:
+    """As for imports of `v2v.kubevirt.io`."""
+    policy = PowerPlan(grace_seconds=1, never_force=True)
+    error = refused(access(), "stubborn-for-ever", policy)
+    assert (error.code, error.why) == (Exit.POWER, "the guest did not shut down within 1 s")
+    assert counts(vcenter, "stubborn-for-ever") == ("on", 1, 0)
+
+
 def test_a_guest_that_never_shuts_down_is_powered_off(vcenter: Simulator, access: MakeAccess) -> None:
     shut_down(access(), "stubborn", PowerPlan(grace_seconds=1))
     assert counts(vcenter, "stubborn") == ("off", 1, 1)

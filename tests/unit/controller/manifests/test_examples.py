@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from controller.manifests.read import Manifests, read
+from controller.manifests.v2v import job_of
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
 from workflows.plan import plan
@@ -22,7 +23,7 @@ EVERYTHING: Final = read([str(EXAMPLES)])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_is_read_completely(path: Path) -> None:
     found = read([str(path)])
-    assert found.imports
+    assert found.imports or found.v2v_imports
     assert not found.ignored
 
 
@@ -36,6 +37,13 @@ def test_an_import_has_its_source_and_a_plan(import_: VirtualMachineImport) -> N
 def test_a_source_has_its_secret(source: Source) -> None:
     reference = source.spec.credentials
     assert reference is None or (reference.namespace, reference.name) in EVERYTHING.secrets
+
+
+def test_an_import_of_the_other_api_has_a_plan() -> None:
+    (import_,) = EVERYTHING.v2v_imports.values()
+    made, credentials = job_of(import_, EVERYTHING, Settings())
+    assert (made.vm, credentials["username"]) == ("web-05", b"importer@vsphere.local")
+    assert len(made.target.networks) == 2
 
 
 def test_the_readme_lists_every_file() -> None:

@@ -10,7 +10,7 @@ from controller.operator.checkpods.check import Owner
 from controller.operator.checkpods.runner import IDLE_SECONDS
 from controller.operator.main import POLL_AFTER_ERROR, _Process
 from controller.operator.options import Options
-from controller.operator.routing import SourceKey
+from controller.operator.routing import ImportKey, SourceKey
 from steps.model.kinds import IMPORT, POD, SOURCES, Kind
 from steps.model.sources import SourceKind
 from steps.runtime.stop import Stop
@@ -29,7 +29,7 @@ def test_the_owner_of_a_check_is_requeued(kind: Kind) -> None:
     found = process()
     found._requeue(Owner(kind, "team", "x"))
     if kind == IMPORT:
-        assert found._imports.take() == ("team", "x")
+        assert found._imports.take() == ImportKey("team", "x")
     else:
         assert found._sources.take() == SourceKey(VMWARE, "team", "x")
 

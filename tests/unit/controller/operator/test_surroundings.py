@@ -20,7 +20,7 @@ from controller.operator.checkpods.runner import CheckPods
 from controller.operator.events import LIMIT, emit
 from controller.operator.metrics import Collector
 from controller.operator.options import Options
-from controller.operator.routing import EventRouter, SourceKey
+from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.workqueue import Queue
 from steps.model.kinds import CRD, DEPLOYMENT, EVENT, IMPORT, SOURCES, WORKFLOW, Object
 from steps.model.sources import SourceKind
@@ -237,7 +237,7 @@ def asked(url: str) -> str:
 
 
 def test_an_event_adds_the_keys_of_its_imports() -> None:
-    imports: Queue[tuple[str, str]] = Queue()
+    imports: Queue[ImportKey] = Queue()
     sources: Queue[SourceKey] = Queue()
     hub = EventRouter(imports, sources)
     hub.route(
@@ -245,21 +245,21 @@ def test_an_event_adds_the_keys_of_its_imports() -> None:
         an_object("web", "team", uid="u1", spec={"sourceCluster": {"kind": "vmwareSource", "name": "vc"}}),
         False,
     )
-    assert imports.take() == ("team", "web")
+    assert imports.take() == ImportKey("team", "web")
     assert sources.take() == SourceKey(SOURCES[SourceKind.VMWARE], "team", "vc")
-    imports.done(("team", "web"), 300)
+    imports.done(ImportKey("team", "web"), 300)
     sources.done(SourceKey(SOURCES[SourceKind.VMWARE], "team", "vc"), 300)
     labels = {"migration.harvesterhci.io/import-uid": "u1"}
     hub.route(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
-    assert imports.take() == ("team", "web")
-    imports.done(("team", "web"), 300)
+    assert imports.take() == ImportKey("team", "web")
+    imports.done(ImportKey("team", "web"), 300)
     hub.route(SOURCES[SourceKind.VMWARE], an_object("vc", "team"), False)
-    assert imports.take() == ("team", "web")
+    assert imports.take() == ImportKey("team", "web")
 
 
 def test_a_source_whose_status_records_one_more_attempt_is_no_news() -> None:
     """Each check writes the status: that must not reconcile all imports of the source."""
-    imports: Queue[tuple[str, str]] = Queue()
+    imports: Queue[ImportKey] = Queue()
     sources: Queue[SourceKey] = Queue()
     hub = EventRouter(imports, sources)
     kind = SOURCES[SourceKind.VMWARE]
@@ -269,7 +269,7 @@ def test_a_source_whose_status_records_one_more_attempt_is_no_news() -> None:
 
     def seen(**changes: object) -> bool:
         """Whether the import is due after an event with this status."""
-        for queue, key in ((imports, ("team", "web")), (sources, SourceKey(kind, "team", "vc"))):
+        for queue, key in ((imports, ImportKey("team", "web")), (sources, SourceKey(kind, "team", "vc"))):
             if len(queue):
                 assert queue.take() == key
                 queue.done(key, 300)  # type: ignore[arg-type]
@@ -286,12 +286,12 @@ def test_a_source_whose_status_records_one_more_attempt_is_no_news() -> None:
 
 
 def test_a_workflow_of_an_unseen_import_adds_its_key() -> None:
-    imports: Queue[tuple[str, str]] = Queue()
+    imports: Queue[ImportKey] = Queue()
     hub = EventRouter(imports, Queue())
     group = "migration.harvesterhci.io"
     labels = {f"{group}/import-uid": "u1", f"{group}/import-namespace": "team", f"{group}/import-name": "web"}
     hub.route(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
-    assert imports.take() == ("team", "web")
+    assert imports.take() == ImportKey("team", "web")
 
 
 def an_object(

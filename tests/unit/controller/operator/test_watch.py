@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from controller.operator import watch
-from controller.operator.options import Options
+from controller.operator.options import Options, V2vOptions
 from controller.operator.watch import Watches
 from steps.model import names
-from steps.model.kinds import IMPORT, SOURCES, WORKFLOW, Kind
+from steps.model.kinds import IMPORT, RESOURCE_MAPPING, SOURCES, V2V_IMPORT, WORKFLOW, Kind
 from steps.model.sources import SourceKind
 from steps.runtime import kubeapi
 from steps.runtime.cluster import SMALL_PAGE
@@ -40,12 +40,17 @@ def an_object(name: str, *, labels: Mapping[str, str] | None = None, size: int =
     return {"metadata": metadata, "spec": {"folder": "x" * size}}
 
 
+def resource_of(path: str) -> str:
+    """`Kind.resource` of a path: two groups have a kind with the same plural."""
+    return f"{path.rpartition('/')[2]}.{path.split('/')[2]}"
+
+
 @dataclass
 class Server:
     """An API server. Objects are listed as they are; `send` gives an event to the watch of a kind."""
 
     objects: dict[str, list[Object]] = field(default_factory=dict)
-    """By plural."""
+    """By `Kind.resource`."""
     asked: list[str] = field(default_factory=list)
     """Path and query of each request."""
     refuse: Callable[[str], int] = lambda _path: 0
@@ -61,11 +66,11 @@ class Server:
         if isinstance(event, dict) and event["type"] != "ERROR":
             self.version += 1
             event["object"]["metadata"]["resourceVersion"] = str(self.version)
-        self.events(kind.plural).put(event)
+        self.events(kind.resource).put(event)
 
-    def events(self, plural: str) -> queue.Queue[Object | str]:
+    def events(self, resource: str) -> queue.Queue[Object | str]:
         with self._lock:
-            return self._events.setdefault(plural, queue.Queue())
+            return self._events.setdefault(resource, queue.Queue())
 
     def lists(self, kind: Kind) -> list[dict[str, list[str]]]:
         """The queries of the lists of a kind."""
@@ -77,7 +82,7 @@ class Server:
 
     def _queries(self, kind: Kind) -> list[dict[str, list[str]]]:
         parts = [urlsplit(path) for path in list(self.asked)]
-        return [parse_qs(part.query) for part in parts if part.path.rpartition("/")[2] == kind.plural]
+        return [parse_qs(part.query) for part in parts if resource_of(part.path) == kind.resource]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -87,15 +92,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, parts = self.server_of_test, urlsplit(self.path)
         server.asked.append(self.path)
-        query, plural = parse_qs(parts.query), parts.path.rpartition("/")[2]
+        query, resource = parse_qs(parts.query), resource_of(parts.path)
         status = server.refuse(self.path)
         if status:
             self._answer(status, {"kind": "Status", "message": "refused by the test"})
         elif "watch" in query:
-            self._watch(server.events(plural))
+            self._watch(server.events(resource))
         else:
             first, limit = int(query.get("continue", ["0"])[0]), int(query["limit"][0])
-            found = server.objects.get(plural, [])
+            found = server.objects.get(resource, [])
             more = str(first + limit) if first + limit < len(found) else ""
             metadata = {"resourceVersion": str(server.version), "continue": more}
             self._answer(200, {"metadata": metadata, "items": found[first : first + limit]})
@@ -194,7 +199,7 @@ def event(kind: str, name: str, **more: Any) -> Object:
 
 def test_every_page_of_a_list_is_routed_and_then_every_change(server: Server) -> None:
     count = 2 * SMALL_PAGE + 1
-    server.objects[IMPORT.plural] = [an_object(f"import-{number}") for number in range(count)]
+    server.objects[IMPORT.resource] = [an_object(f"import-{number}") for number in range(count)]
     with watching() as seen:
         for number in range(count):
             assert seen.next() == (IMPORT, f"import-{number}", False)
@@ -207,7 +212,7 @@ def test_every_page_of_a_list_is_routed_and_then_every_change(server: Server) ->
 
 
 def test_a_watch_continues_after_the_last_event_or_bookmark(server: Server) -> None:
-    server.objects[OVA.plural] = [an_object("web")]
+    server.objects[OVA.resource] = [an_object("web")]
     with watching() as seen:
         assert seen.next() == (OVA, "web", False)
         server.send(OVA, event("MODIFIED", "web"))
@@ -234,10 +239,10 @@ def test_a_watch_continues_after_the_last_event_or_bookmark(server: Server) -> N
 )
 def test_after_a_fault_the_list_shows_what_was_missed(server: Server, fault: Object | str) -> None:
     labels = {names.LABEL_UID: "u", names.LABEL_NAMESPACE: "shop", names.LABEL_NAME: "web", "other": "x"}
-    server.objects[IMPORT.plural] = [an_object("old"), an_object("deleted", labels=labels)]
+    server.objects[IMPORT.resource] = [an_object("old"), an_object("deleted", labels=labels)]
     with watching() as seen:
         assert [seen.next()[1], seen.next()[1]] == ["old", "deleted"]
-        server.objects[IMPORT.plural] = [an_object("new"), an_object("old")]
+        server.objects[IMPORT.resource] = [an_object("new"), an_object("old")]
         server.send(IMPORT, fault)
         assert [seen.next(), seen.next()] == [(IMPORT, "new", False), (IMPORT, "old", False)]
         found = seen.next_object()["metadata"]
@@ -249,13 +254,33 @@ def test_after_a_fault_the_list_shows_what_was_missed(server: Server, fault: Obj
 def test_a_list_that_is_refused_is_tried_again(
     server: Server, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.objects[OVA.plural] = [an_object("web")]
+    server.objects[OVA.resource] = [an_object("web")]
     attempts = iter((status, status, status))
     server.refuse = lambda path: next(attempts, 0) if OVA.plural in path else 0
     with watching() as seen:
         assert seen.next() == (OVA, "web", False)
     assert [query.get("limit") for query in server.lists(OVA)] == [[str(SMALL_PAGE)]] * 4
     assert "listing again in" in capsys.readouterr().out
+
+
+def test_a_kind_that_the_chart_leaves_out_is_no_warning(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.objects[V2V_IMPORT.resource] = [an_object("web")]
+    attempts = iter((404, 404, 404))
+    server.refuse = lambda path: (
+        next(attempts, 0) if resource_of(urlsplit(path).path) == V2V_IMPORT.resource else 0
+    )
+    with watching() as seen:
+        assert seen.next() == (V2V_IMPORT, "web", False)
+    assert len(server.lists(V2V_IMPORT)) == 4
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_an_api_that_is_turned_off_is_not_watched() -> None:
+    kinds = {one.kind for one in watch.watched(Options())}
+    off = {one.kind for one in watch.watched(Options(v2v=V2vOptions(enabled=False)))}
+    assert kinds - off == {V2V_IMPORT, RESOURCE_MAPPING}
 
 
 def test_a_failure_with_one_object_does_not_hide_the_others(server: Server) -> None:
@@ -265,7 +290,7 @@ def test_a_failure_with_one_object_does_not_hide_the_others(server: Server) -> N
                 raise ValueError("a fault of ours")
             super().__call__(kind, resource, is_deleted)
 
-    server.objects[IMPORT.plural] = [an_object("bad"), an_object("good")]
+    server.objects[IMPORT.resource] = [an_object("bad"), an_object("good")]
     with watching(on_event=Failing()) as seen:
         assert seen.next() == (IMPORT, "good", False)
 
@@ -290,7 +315,7 @@ def test_only_workflows_of_vmferry_are_watched(server: Server) -> None:
 
 def test_large_objects_need_little_memory(server: Server) -> None:
     size, count = 300_000, 8 * SMALL_PAGE
-    server.objects[IMPORT.plural] = [an_object(f"import-{number}", size=size) for number in range(count)]
+    server.objects[IMPORT.resource] = [an_object(f"import-{number}", size=size) for number in range(count)]
 
     class Counting(Seen):
         def __call__(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
@@ -315,7 +340,7 @@ def test_requests_to_the_api_server_use_no_proxy(
         monkeypatch.setenv(name, forward.url)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    server.objects[IMPORT.plural] = [an_object("web")]
+    server.objects[IMPORT.resource] = [an_object("web")]
     with watching() as seen:
         assert seen.next() == (IMPORT, "web", False)
     assert forward.asked == []

@@ -20,9 +20,11 @@ from steps.model.sources import SourceKind
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect
 from steps.runtime.stop import Stop
+from tests.unit.controller.operator.v2v.place import LOGIN, V2vWorld
 from tests.unit.controller.operator.world import KEY, World
 from workflows.api.sources import RESOURCES
 from workflows.api.spec import Model, VirtualMachineImportSpec
+from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec
 
 TRAVERSALS: Final = (
     "../../kube-system/secrets/db-admin",
@@ -164,6 +166,54 @@ def test_a_field_of_an_import(path: tuple[str, ...], name: str) -> None:
     found["spec"] = placed(found["spec"], path, name)
     world.look(3)
     assert sizes(found.get("status")) < STATUS_BYTES
+    assert all(valid(call.name) and valid(call.namespace) for call in world.cluster.calls)
+
+
+V2V: Final = [path for path in texts(V2vImportSpec) if path[:3] != ("source", "ovirt", "mappings")]
+"""The rows of both providers have one model."""
+
+
+@pytest.mark.parametrize("path", V2V, ids=".".join)
+@ANY_TRAVERSAL
+def test_a_field_of_an_import_of_the_other_dialect(path: tuple[str, ...], name: str) -> None:
+    world = V2vWorld()
+    found = world.raw
+    assert found is not None
+    if path[:2] == ("source", "ovirt"):
+        found["spec"]["source"] = {"ovirt": {"vm": {"name": "web01"}}}
+        world.put_secret("vcenter-login", ovirt=LOGIN)
+    found["spec"] = placed(found["spec"], path, name)
+    world.begin()
+    world.look(2)
+    written = {"status": found.get("status"), "notes": world.notes()}
+    assert sizes(written) < STATUS_BYTES
+    assert all(valid(call.name) and valid(call.namespace) for call in world.cluster.calls)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in texts(ResourceMappingSpec) if path[0] == "vmware"], ids=".".join
+)
+@ANY_TRAVERSAL
+def test_a_field_of_a_resource_mapping(path: tuple[str, ...], name: str) -> None:
+    world = V2vWorld(resourceMapping={"name": "map"})
+    world.put_mapping("map", placed({}, path, name))
+    world.begin()
+    world.look(2)
+    assert world.raw is not None
+    written = {"status": world.raw.get("status"), "notes": world.notes()}
+    assert sizes(written) < STATUS_BYTES
+    assert all(valid(call.name) and valid(call.namespace) for call in world.cluster.calls)
+
+
+@pytest.mark.parametrize("key", ["apiUrl", "username", "password", "thumbprint", "caCert"])
+@ANY_TRAVERSAL
+def test_a_text_of_a_secret(key: str, name: str) -> None:
+    world = V2vWorld()
+    lines = [line for line in LOGIN.splitlines() if not line.startswith(key)]
+    world.put_secret("vcenter-login", vmware="\n".join([*lines, f"{key}: {json.dumps(name)}"]))
+    world.begin()
+    assert world.raw is not None
+    assert sizes({"status": world.raw.get("status"), "notes": world.notes()}) < STATUS_BYTES
     assert all(valid(call.name) and valid(call.namespace) for call in world.cluster.calls)
 
 

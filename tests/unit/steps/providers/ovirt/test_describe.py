@@ -60,6 +60,7 @@ def test_the_bootable_disk_is_first() -> None:
     assert (second.id, second.key, second.label, second.boot_order) == ("disk-1", DISKS[1], "data", None)
     assert (first.capacity, first.allocated, first.serial) == (SIZE, SIZE // 2, DISKS[0])
     assert first.backing == "[data] image-0"
+    assert (first.storage, bool(first.storage_id)) == ("data", True)
 
 
 def test_disks_are_in_the_order_of_the_guest() -> None:

@@ -112,6 +112,20 @@ def test_a_guest_that_does_not_shut_down_is_stopped(
     assert [path.rpartition("/")[2] for path in fake.actions() if "/vms/" in path] == asked
 
 
+def test_a_policy_can_forbid_to_stop_a_vm(
+    fake: Fake, access: MakeAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for imports of `v2v.kubevirt.io`."""
+    fake.shutdown_polls = 10**6
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("steps.providers.ovirt.power.CLOCK", lambda: float(next(ticks)))
+    machine = described(access)
+    with connect(access("poweroff")) as source, pytest.raises(StepError) as caught:
+        source.power_off(machine, PowerPlan(never_force=True, grace_seconds=30))
+    assert (caught.value.code, caught.value.why) == (Exit.POWER, "the guest did not shut down within 30 s")
+    assert [path.rpartition("/")[2] for path in fake.actions() if "/vms/" in path] == ["shutdown"]
+
+
 def test_a_missing_permission_is_noticed_before_the_vm_is_stopped(fake: Fake, access: MakeAccess) -> None:
     machine = described(access)
     denied = b'{"fault": {"detail": "[User is not authorized to perform this action.]"}}'

@@ -198,3 +198,21 @@ def test_bytes_in_use_include_all_extents_of_the_chain() -> None:
     chain = [SimpleNamespace(fileKey=[0, 1]), SimpleNamespace(fileKey=[2, 7])]
     layout = SimpleNamespace(file=files, disk=[SimpleNamespace(key=2000, chain=chain)])
     assert allocated_bytes(layout) == {2000: 110}
+
+
+@pytest.mark.parametrize(
+    ("file", "datastore", "expected"),
+    [
+        ("[iSCSI 1] web/web.vmdk", "datastore-5", ("iSCSI 1", "datastore-5")),
+        ("[] web.vmdk", "", ("", "")),
+        ("web.vmdk", "", ("", "")),
+        ("[open", "", ("", "")),
+    ],
+)
+def test_a_disk_has_its_datastore(file: str, datastore: str, expected: tuple[str, str]) -> None:
+    reference: Any = vim.Datastore
+    made = backing()
+    made.fileName = file
+    made.datastore = reference(datastore) if datastore else None
+    (found,) = made_of([disk(backing=made)]).disks
+    assert (found.storage, found.storage_id) == expected

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import (
     IMPORT,
+    IMPORTS,
     KINDS,
     POD,
     SOURCES,
@@ -32,7 +33,7 @@ POD_LOG: Final = Kind("v1", "log of Pod", "pods/log")
 Key = tuple[Kind, str, str]
 T = TypeVar("T")
 READ: Final = ("get", "list")
-SUBRESOURCE: Final = (IMPORT, *SOURCES.values())
+SUBRESOURCE: Final = (*IMPORTS.values(), *SOURCES.values())
 """Kinds whose status an ordinary write does not change."""
 
 

@@ -1,0 +1,140 @@
+"""The CustomResourceDefinitions of `v2v.kubevirt.io`; `python -m workflows.api.crd_v2v` prints them.
+
+They are as strict as those of kubevirt/vm-import-operator, with one difference: `target` of a row may also be
+a plain name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from steps.model.kinds import RESOURCE_MAPPING, V2V_GROUP, V2V_IMPORT
+from steps.model.kinds import Kind as ApiKind
+from workflows.api.crd import FOOT, KEEP, VERSION
+from workflows.api.schema import resolved
+from workflows.api.spec import Model
+from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec, V2vStatus
+
+CHART_FILE: Final = "charts/vmferry/templates/crds/v2v.yaml"
+_HEAD: Final = """\
+# Made by `python -m workflows.api.crd_v2v --chart` from the models in workflows/; do not edit.
+{{- if and .Values.crds.install .Values.v2v.enabled .Values.v2v.installCrds }}
+"""
+_KEPT: Final = ("maxLength", "format")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource."""
+
+    api: ApiKind
+    description: str
+    spec: type[Model]
+    status: type[Model] | None
+    short_names: tuple[str, ...] = ()
+
+
+KINDS: Final = (
+    Kind(V2V_IMPORT, "A VM to import into KubeVirt from a source.", V2vImportSpec, V2vStatus, ("vmimports",)),
+    Kind(
+        RESOURCE_MAPPING,
+        "Networks and storage classes for the networks and storages of sources, for many imports.",
+        ResourceMappingSpec,
+        None,
+    ),
+)
+
+
+def manifests() -> list[Json]:
+    """The definitions, as the API accepts them."""
+    return [_manifest(kind) for kind in KINDS]
+
+
+def _manifest(kind: Kind) -> Json:
+    names: Json = {
+        "kind": kind.api.kind,
+        "listKind": f"{kind.api.kind}List",
+        "plural": kind.api.plural,
+        "singular": kind.api.kind.lower(),
+        "categories": ["all"],
+    }
+    if kind.short_names:
+        names["shortNames"] = list(kind.short_names)
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": kind.api.resource, "annotations": dict(KEEP)},
+        "spec": {
+            "group": V2V_GROUP,
+            "names": names,
+            "scope": "Namespaced",
+            "preserveUnknownFields": False,
+            "versions": [_version(kind)],
+        },
+    }
+
+
+def _version(kind: Kind) -> Json:
+    status = schema_of(kind.status) if kind.status else {"type": "object"}
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": kind.description,
+                "properties": {"spec": schema_of(kind.spec), "status": status},
+            }
+        },
+    }
+
+
+def schema_of(model: type[BaseModel]) -> Json:
+    """The schema of a model and all its parts: nothing is nullable, and a few fields are required."""
+    schema = model.model_json_schema(by_alias=True)
+    return _node(schema, schema.get("$defs", {}))
+
+
+def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
+    node = resolved(node, defs)
+    text = {"description": node["description"]} if node.get("description") else {}
+    if node.get("x-any"):
+        return {**text, "x-kubernetes-preserve-unknown-fields": True}
+    schema: Json = {"type": node["type"], **text, **{key: node[key] for key in _KEPT if key in node}}
+    if node["type"] == "array":
+        schema["items"] = _node(node["items"], defs)
+    if node["type"] == "object":
+        required = [name for name, part in node["properties"].items() if part.get("x-required")]
+        if required:
+            schema["required"] = required
+        schema["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
+    return schema
+
+
+def render(*, chart: bool = False) -> str:
+    """The definitions as YAML; for the chart, as a template that values can disable."""
+    # Only printing needs a YAML library. The controller compares the manifests as objects.
+    from steps.model.yaml import to_yaml  # noqa: PLC0415
+
+    text = "".join(f"---\n{to_yaml(manifest)}" for manifest in manifests())
+    return f"{_HEAD}{text}{FOOT}" if chart else text
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m workflows.api.crd_v2v", description=__doc__)
+    parser.add_argument("--chart", action="store_true", help=f"print them as in {CHART_FILE}")
+    sys.stdout.write(render(chart=parser.parse_args(argv).chart))
+
+
+if __name__ == "__main__":
+    main()
