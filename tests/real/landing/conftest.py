@@ -27,7 +27,8 @@ _KINDS = (
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 )
-SECONDS = 120.0
+SECONDS = 600.0
+"""For anything on a busy machine."""
 
 
 def wait_for(reached: Callable[[], object], what: str) -> None:
