@@ -118,23 +118,22 @@ class _Watch:
         while not self._stop.is_set():
             try:
                 version = self._list(api)
-                pause = FIRST_PAUSE
                 while not self._stop.is_set():
                     version = self._follow(api, version)
-            except ExpiredError:
-                log.debug("listing again", kind=self._of.kind.kind)
+                    pause = FIRST_PAUSE
             except StepError as error:
                 is_missing = self._of.is_optional and error.code is Exit.NOT_FOUND
-                pause = self._wait(pause, str(error), is_normal=is_missing)
+                is_normal = is_missing or isinstance(error, ExpiredError)
+                pause = self._wait(pause, str(error), is_normal=is_normal)
             except Exception as error:
                 log.exception("internal error in vmferry")
-                pause = self._wait(pause, str(error))
+                pause = self._wait(pause, str(error), is_normal=True)
 
     def _wait(self, pause: float, why: str, *, is_normal: bool = False) -> float:
         """Wait before the next attempt; returns the pause before the one after that."""
         if not self._stop.is_set():
-            say = log.debug if is_normal else log.warning
-            say(f"{why}; listing again in {pause:g} s", kind=self._of.kind.kind)
+            write = log.debug if is_normal else log.warning
+            write(f"{why}; listing again in {pause:g} s", kind=self._of.kind.kind)
             self._stop.wait(pause)
         return min(2 * pause, LONGEST_PAUSE)
 

@@ -283,6 +283,18 @@ def test_an_api_that_is_turned_off_is_not_watched() -> None:
     assert kinds - off == {V2V_IMPORT, RESOURCE_MAPPING}
 
 
+def test_the_pauses_grow_where_lists_are_allowed_and_watches_are_not(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.objects[OVA.resource] = [an_object("web")]
+    server.refuse = lambda path: 403 if OVA.plural in path and "watch=" in path else 0
+    with watching() as seen:
+        for _ in range(4):
+            assert seen.next() == (OVA, "web", False)
+    written = capsys.readouterr().out
+    assert [pause for pause in ("0.01", "0.02", "0.04") if f"listing again in {pause} s" not in written] == []
+
+
 def test_a_failure_with_one_object_does_not_hide_the_others(server: Server) -> None:
     class Failing(Seen):
         def __call__(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
