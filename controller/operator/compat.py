@@ -30,15 +30,8 @@ def find_other_controller(cluster: Cluster) -> str | None:
     Raises:
         StepError: where the API does not answer.
     """
-    for name in DEPLOYMENTS:
-        deployment = cluster.get(DEPLOYMENT, name, NAMESPACE)
-        if deployment is not None and (deployment["spec"].get("replicas", 1) or 0) > 0:
-            return (
-                f"Deployment {NAMESPACE}/{name} reconciles the same objects; disable vm-import-controller "
-                f"(or: kubectl -n {NAMESPACE} scale deployment {name} --replicas=0), "
-                "then the import continues"
-            )
-    return None
+    active = (name for name in DEPLOYMENTS if _is_active(cluster, name, NAMESPACE))
+    return next((_message(name, NAMESPACE, "disable vm-import-controller (or") for name in active), None)
 
 
 FORMER_NAMESPACES: Final = ("kubevirt-hyperconverged", "kubevirt")
@@ -52,15 +45,20 @@ def find_former_operator(cluster: Cluster) -> str | None:
     Raises:
         StepError: where the API does not answer.
     """
-    for namespace in FORMER_NAMESPACES:
-        deployment = cluster.get(DEPLOYMENT, FORMER_OPERATOR, namespace)
-        if deployment is not None and (deployment["spec"].get("replicas", 1) or 0) > 0:
-            return (
-                f"Deployment {namespace}/{FORMER_OPERATOR} reconciles the same objects; remove "
-                f"vm-import-operator (or: kubectl -n {namespace} scale deployment {FORMER_OPERATOR} "
-                "--replicas=0), then the import continues"
-            )
-    return None
+    active = (one for one in FORMER_NAMESPACES if _is_active(cluster, FORMER_OPERATOR, one))
+    return next((_message(FORMER_OPERATOR, one, "remove vm-import-operator (or") for one in active), None)
+
+
+def _is_active(cluster: Cluster, name: str, namespace: str) -> bool:
+    deployment = cluster.get(DEPLOYMENT, name, namespace)
+    return deployment is not None and (deployment["spec"].get("replicas", 1) or 0) > 0
+
+
+def _message(name: str, namespace: str, remedy: str) -> str:
+    return (
+        f"Deployment {namespace}/{name} reconciles the same objects; {remedy}: "
+        f"kubectl -n {namespace} scale deployment {name} --replicas=0), then the import continues"
+    )
 
 
 def log_differences(cluster: Cluster) -> None:

@@ -20,7 +20,6 @@ from controller.operator.checkpods.check import Owner
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
-from controller.operator.observe.source import KINDS
 from controller.operator.options import Options
 from controller.operator.reconcile import START_LOCK, reconcile
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
@@ -35,7 +34,6 @@ from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect, connect_once
 from steps.runtime.stop import Stop
-from workflows.api.sources import Source
 
 log = structlog.get_logger()
 
@@ -124,13 +122,9 @@ class _Process:
             self._cache,
             lambda: datetime.now(UTC),
             self._checks,
-            self._check_source,
+            self._sources.add,
             self._secrets,
         )
-
-    def _check_source(self, source: Source) -> None:
-        kind = KINDS[source.kind.lower()]
-        self._sources.add(SourceKey(kind, source.metadata.namespace, source.metadata.name))
 
     def _requeue(self, owner: Owner) -> None:
         if owner.kind == IMPORT:

@@ -15,15 +15,15 @@ from controller.operator.cache import StatusCache
 from controller.operator.checkpods.check import Owner
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.main import Decision, decide
-from controller.operator.observe.facts import gather, read_import
+from controller.operator.observe.facts import Facts, gather, read_import
 from controller.operator.observe.rivals import with_rivals
+from controller.operator.observe.source import KINDS
 from controller.operator.options import Options
-from controller.operator.routing import ImportKey
+from controller.operator.routing import ImportKey, SourceKey
 from controller.operator.sources.users import SecretUsers
 from controller.operator.sweep import left_by, sweep
 from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
-from workflows.api.sources import Source
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ def reconcile(
     cache: StatusCache,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     checks: CheckPods | None = None,
-    check_source: Callable[[Source], None] = lambda _source: None,
+    check_source: Callable[[SourceKey], None] = lambda _source: None,
     secrets: SecretUsers | None = None,
 ) -> float | None:
     """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
@@ -68,10 +68,11 @@ def reconcile(
         return None
     now = clock()
     facts = gather(cluster, options, raw, cache.other_controller(key.kind), now)
-    if facts.resolved.is_due and facts.resolved.source is not None and facts.dialect is None:
-        check_source(facts.resolved.source)
     decision = decide(facts, options, now)
     secrets.note(key, facts)
+    source = _source_key(facts)
+    if facts.resolved.is_due and source is not None:
+        check_source(source)
     if key.kind == IMPORT and not decision.makes_dry_run:
         checks.drop(owner)
     if not decision.starts_workflow:
@@ -80,6 +81,16 @@ def reconcile(
         facts = with_rivals(cluster, options, facts)
         decision = decide(facts, options, now)
         return _carry_out(decision, Actor(cluster, options, checks, facts, clock), key, cache)
+
+
+def _source_key(facts: Facts) -> SourceKey | None:
+    """The source of an import; for one of `v2v.kubevirt.io` its Secret."""
+    if facts.dialect is not None:
+        return SourceKey(*facts.dialect.secret) if facts.dialect.secret else None
+    source = facts.resolved.source
+    if source is None:
+        return None
+    return SourceKey(KINDS[source.kind.lower()], source.metadata.namespace, source.metadata.name)
 
 
 def _carry_out(decision: Decision, actor: Actor, key: ImportKey, cache: StatusCache) -> float:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from controller.operator.observe.fields import mapping
 from controller.operator.observe.source import KINDS
+from controller.operator.references import References
 from controller.operator.workqueue import Queue
 from steps.model import names
 from steps.model.kinds import IMPORT, RESOURCE_MAPPING, V2V_GROUP, V2V_IMPORT, WORKFLOW, Kind
@@ -41,11 +42,9 @@ class EventRouter:
         self._sources = sources
         self._lock = threading.Lock()
         self._by_uid: dict[str, ImportKey] = {}
-        self._by_source: dict[SourceKey, set[ImportKey]] = {}
-        self._source_of: dict[ImportKey, SourceKey] = {}
+        self._source_of: References[ImportKey, SourceKey] = References()
         self._seen: dict[SourceKey, int] = {}
-        self._by_mapping: dict[ImportKey, set[ImportKey]] = {}
-        self._mapping_of: dict[ImportKey, ImportKey] = {}
+        self._mapping_of: References[ImportKey, ImportKey] = References()
         """Imports and the ResourceMappings that they use, which have keys of the same form."""
 
     def route(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
@@ -76,16 +75,10 @@ class EventRouter:
         uid = names.label_value(str(resource["metadata"]["uid"]))
         source = None if is_deleted else _source_of(resource, key[0])
         with self._lock:
-            is_new = source is not None and key not in self._by_source.get(source, ())
-            self._forget_source_of(key)
-            self._by_uid.pop(uid, None)
-            if not is_deleted:
-                self._by_uid[uid] = key
-            if source:
-                self._by_source.setdefault(source, set()).add(key)
-                self._source_of[key] = source
+            before = self._source_of.put(key, source)
+            self._note_uid(uid, None if is_deleted else key)
         self._imports.add(key)
-        if source and is_new:
+        if source and source != before:
             self._sources.add(source)
 
     def _v2v_import(self, key: ImportKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
@@ -93,35 +86,20 @@ class EventRouter:
         uid = names.label_value(str(resource["metadata"]["uid"]))
         mapping_key = None if is_deleted else _mapping_of(resource, key.namespace)
         with self._lock:
-            self._by_uid.pop(uid, None)
-            before = self._mapping_of.pop(key, None)
-            if before is not None:
-                keys = self._by_mapping[before]
-                keys.discard(key)
-                if not keys:
-                    del self._by_mapping[before]
-            if not is_deleted:
-                self._by_uid[uid] = key
-            if mapping_key is not None:
-                self._by_mapping.setdefault(mapping_key, set()).add(key)
-                self._mapping_of[key] = mapping_key
+            self._mapping_of.put(key, mapping_key)
+            self._note_uid(uid, None if is_deleted else key)
         self._imports.add(key)
+
+    def _note_uid(self, uid: str, key: ImportKey | None) -> None:
+        self._by_uid.pop(uid, None)
+        if key is not None:
+            self._by_uid[uid] = key
 
     def _mapping(self, mapping_key: ImportKey) -> None:
         with self._lock:
-            keys = set(self._by_mapping.get(mapping_key, ()))
+            keys = self._mapping_of.keys(mapping_key)
         for key in keys:
             self._imports.add(key)
-
-    def _forget_source_of(self, key: ImportKey) -> None:
-        """Forget the source of an import, and a source without imports."""
-        before = self._source_of.pop(key, None)
-        if before is None:
-            return
-        keys = self._by_source[before]
-        keys.discard(key)
-        if not keys:
-            del self._by_source[before]
 
     def _source(self, source: SourceKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
         seen = None if is_deleted else _news(resource)
@@ -131,7 +109,7 @@ class EventRouter:
             self._seen.pop(source, None)
             if seen is not None:
                 self._seen[source] = seen
-            keys = set(self._by_source.get(source, ()))
+            keys = self._source_of.keys(source)
         if not is_deleted:
             self._sources.add(source)
         for key in keys:

@@ -55,7 +55,7 @@ class ResolvedSource:
     """The reason to wait; empty when there is nothing to wait for."""
     message: str = ""
     is_due: bool = False
-    """Whether the source must be checked again now. No event says so, because Secrets are not watched."""
+    """Whether the source must be checked again now. Secrets are not watched, so no event starts that."""
 
     @property
     def unreachable_since(self) -> str:

@@ -17,7 +17,6 @@ from tests.unit.controller.operator.kubelet import check_pods
 from tests.unit.controller.operator.sources.place import DENIED, KEY, READY, UNREACHABLE, VMWARE, Place
 from tests.unit.controller.operator.world import KEY as IMPORT_KEY
 from tests.unit.controller.operator.world import World
-from workflows.api.sources import Source
 
 
 def test_a_wrong_password_is_tried_twice() -> None:
@@ -271,7 +270,7 @@ def test_a_secret_that_comes_and_goes_causes_no_more_attempts() -> None:
 
 def test_a_changed_secret_is_checked_before_an_import_uses_it() -> None:
     """Otherwise each import with a new wrong password is a guess that nobody counts."""
-    world, asked = World(), list[Source]()
+    world, asked = World(), list[SourceKey]()
 
     def look() -> list[dict[str, Any]]:
         reconcile(
@@ -295,7 +294,7 @@ def test_a_changed_secret_is_checked_before_an_import_uses_it() -> None:
     checked()
     world.set_password("a guess")
     assert look() == []
-    assert [(source.kind, source.metadata.name) for source in asked] == [("VmwareSource", "vcenter")]
+    assert asked == [SourceKey(VMWARE, "default", "vcenter")]
     assert "The credentials of VmwareSource default/vcenter have changed" in str(world.status)
     checked()
     assert len(look()) == 1

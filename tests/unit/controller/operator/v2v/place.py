@@ -138,7 +138,7 @@ class V2vWorld(World):
 
     def checks_of(self) -> list[SourceKey]:
         """The Secrets that are needed."""
-        return [SourceKey(*source) for source in self.uses._users]
+        return [SourceKey(*source) for source in self.uses._needs]
 
     def check_secrets(self) -> None:
         """Reconcile the Secrets until nothing is due now."""
