@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CLAIM, MACHINE, Object
+from steps.model.kinds import CLAIM, Object
 from steps.model.machine import DiskId
 from steps.model.mapping import Shape
-from steps.model.plan import Plan
-from steps.runtime.cluster import Cluster
-from steps.targets.cluster.ownership import foreign_volume_error, refuse_deleting, release_ownership
-from steps.targets.kubevirt import objects
+from steps.targets.cluster.ownership import foreign_volume_error, refuse_deleting
 from steps.targets.kubevirt.landing_claims import is_finished
+from steps.targets.kubevirt.owned_volumes import OwnedVolumes
 
 
-class LandedVolumes:
-    """The claims of the disks of a run. See `steps.targets.cluster.vm_objects.DiskVolumes`."""
+class LandedVolumes(OwnedVolumes):
+    """The claims of the disks of a run."""
 
-    def __init__(self, plan: Plan, cluster: Cluster) -> None:
-        self._plan = plan
-        self._cluster = cluster
-        self._namespace = plan.target.namespace
+    OWNED = CLAIM
 
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
-        return {disk.id: str(self._claim(disk.id)["metadata"]["name"]) for disk in shape.disks}
+        return {disk.id: str(self._finished(disk.id)["metadata"]["name"]) for disk in shape.disks}
 
     def verify(self, disk: DiskId, claim: Object) -> None:
         refuse_deleting(claim)
         if not is_finished(claim, self._plan, disk):
             raise foreign_volume_error(claim, f"it is not the finished volume of {disk} of this import")
 
-    def vm_manifest(self, shape: Shape, claims: Mapping[DiskId, str], owners: list[Object]) -> Object:
-        return objects.vm_manifest(self._plan, shape, claims, owners)
-
-    def release(self, shape: Shape, vm: Object) -> None:
-        """The VM owns its claims from now on: the disks go with the VM."""
-        owner = MACHINE.owner_reference(vm["metadata"]["name"], vm["metadata"]["uid"])
-        for disk in shape.disks:
-            release_ownership(self._cluster, CLAIM, self._claim(disk.id), self._plan, to=owner)
-
-    def _claim(self, disk: DiskId) -> Object:
+    def _finished(self, disk: DiskId) -> Object:
         """The finished claim of the disk.
 
         Raises:

@@ -72,7 +72,7 @@ class Placement:
     def _manifest(self, claims: Mapping[str, str], shape: Shape, owner: Object) -> Object:
         own = self._own_pod()["spec"]
         (main,) = [one for one in own["containers"] if one["name"] == "main"]
-        numbered = [(f"volume-{number}", name, mode) for number, (name, mode) in enumerate(claims.items())]
+        modes = {f"volume-{number}": mode for number, mode in enumerate(claims.values())}
         return {
             "apiVersion": POD.api_version,
             "kind": POD.kind,
@@ -99,34 +99,10 @@ class Placement:
                     "fsGroupChangePolicy": "OnRootMismatch",
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
-                "containers": [
-                    {
-                        "name": STAGE,
-                        "image": main["image"],
-                        "imagePullPolicy": main.get("imagePullPolicy") or "IfNotPresent",
-                        "command": ["python", "-c", ""],
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "capabilities": {"drop": ["ALL"]},
-                            "readOnlyRootFilesystem": True,
-                            "runAsNonRoot": True,
-                        },
-                        "resources": {"requests": _requests(shape)},
-                        "volumeMounts": [
-                            {"name": volume, "mountPath": f"/volumes/{volume}"}
-                            for volume, _, mode in numbered
-                            if mode != "Block"
-                        ],
-                        "volumeDevices": [
-                            {"name": volume, "devicePath": f"/dev/{volume}"}
-                            for volume, _, mode in numbered
-                            if mode == "Block"
-                        ],
-                    }
-                ],
+                "containers": [_container(main, shape, modes)],
                 "volumes": [
                     {"name": volume, "persistentVolumeClaim": {"claimName": name}}
-                    for volume, name, _ in numbered
+                    for volume, name in zip(modes, claims, strict=True)
                 ],
             },
         }
@@ -138,6 +114,33 @@ class Placement:
         if not pods:
             raise StepError(Exit.UNREACHABLE, f"the pod of {ADMIT} of run {self._plan.run} is not found")
         return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+
+
+def _container(main: Object, shape: Shape, modes: Mapping[str, str]) -> Object:
+    """A program that does nothing; `modes`: name of a volume → Block or Filesystem."""
+    return {
+        "name": STAGE,
+        "image": main["image"],
+        "imagePullPolicy": main.get("imagePullPolicy") or "IfNotPresent",
+        "command": ["python", "-c", ""],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+        },
+        "resources": {"requests": _requests(shape)},
+        "volumeMounts": [
+            {"name": volume, "mountPath": f"/volumes/{volume}"}
+            for volume, mode in modes.items()
+            if mode != "Block"
+        ],
+        "volumeDevices": [
+            {"name": volume, "devicePath": f"/dev/{volume}"}
+            for volume, mode in modes.items()
+            if mode == "Block"
+        ],
+    }
 
 
 def _requests(shape: Shape) -> dict[str, str]:

@@ -29,7 +29,7 @@ NO_VOLUME: Final = "Pending"
 SCRATCH: Final = "Scratch space required"
 """Reason of the condition Running until the second importer runs."""
 TOO_SMALL: Final = "DataVolume too small to contain image"
-"""What CDI makes of each error that says so (pkg/controller/common/util.go, simplifyKnownMessage)."""
+"""CDI shortens each error about that to these words (pkg/controller/common/util.go, simplifyKnownMessage)."""
 _NO_ERRORS: Final = frozenset(
     {"", SCRATCH, "Pending", "ContainerCreating", "PodInitializing", "Unschedulable", "Completed"}
 )

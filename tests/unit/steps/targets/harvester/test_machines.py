@@ -136,7 +136,7 @@ def test_a_vm_stopped_by_its_owner_is_not_started_again() -> None:
     world = built()
     world.start()
     world.vm()["spec"]["runStrategy"] = "Halted"
-    world.machines().start(world.shape)
+    world.vm_objects().start(world.shape)
     assert world.vm()["spec"]["runStrategy"] == "Halted"
 
 
@@ -229,8 +229,8 @@ def test_other_owners_stay() -> None:
     keeper = world.cluster.put(a_thing(MACHINE, "keeper", spec={"runStrategy": "Halted"}))
     other = {"apiVersion": "v1", "kind": "x", "name": "keeper", "uid": keeper["metadata"]["uid"]}
     world.images()[0]["metadata"]["ownerReferences"].append(other)
-    world.machines().start(world.shape)
-    world.machines().wait(world.shape)
+    world.vm_objects().start(world.shape)
+    world.vm_objects().wait(world.shape)
     assert world.images()[0]["metadata"]["ownerReferences"] == [other]
 
 

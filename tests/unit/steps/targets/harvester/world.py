@@ -20,11 +20,12 @@ from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, an_import
 from tests.unit.steps.targets.harvester.harvester_rules import HarvesterRules, a_network
 from tests.unit.steps.targets.harvester.stand_ins import FakeServing, FakeTime, Harvester, KubeVirt, a_class
+from tests.unit.steps.targets.vm_steps import VmSteps
 
 GIB = 1 << 30
 
 
-class World:
+class World(VmSteps):
     """Everything around one import of a VM with `disks` disks."""
 
     def __init__(
@@ -82,7 +83,7 @@ class World:
     def publish_all(self) -> list[Object]:
         return [self.publish(number) for number in range(len(self.machine.disks))]
 
-    def machines(self) -> VmObjects:
+    def vm_objects(self) -> VmObjects:
         volumes = ImageVolumes(self.plan, self.cluster, self.volumes())
         return VmObjects(self.plan, self.cluster, self.time, volumes, clock=self.time.clock)
 
@@ -91,14 +92,6 @@ class World:
         if self.plan.run not in self.chosen:
             self.chosen[self.plan.run] = choose_names(self.cluster, self.plan, self.shape)
         return self.chosen[self.plan.run]
-
-    def build(self) -> list[str]:
-        return self.machines().build(self.shape)
-
-    def start(self) -> None:
-        machines = self.machines()
-        machines.start(self.shape)
-        machines.wait(self.shape)
 
     def steps(self) -> list[Callable[[], object]]:
         """The steps of the target, in order."""

@@ -36,12 +36,13 @@ from tests.unit.steps.targets.harvester.harvester_rules import a_network
 from tests.unit.steps.targets.harvester.stand_ins import FakeTime, KubeVirt, a_class
 from tests.unit.steps.targets.kubevirt.volumes import Volumes
 from tests.unit.steps.targets.kubevirt.world import a_profile
+from tests.unit.steps.targets.vm_steps import VmSteps
 
 RELEASE: Final = "vmferry"
 TENANT: Final = "default"
 
 
-class LandingWorld:
+class LandingWorld(VmSteps):
     """Everything around one import. With `release` equal to the tenant's namespace, both are one."""
 
     def __init__(
@@ -157,14 +158,6 @@ class LandingWorld:
         volumes = LandedVolumes(self.plan, self.cluster)
         return VmObjects(self.plan, self.cluster, self.time, volumes, clock=self.time.clock)
 
-    def build(self) -> list[str]:
-        return self.vm_objects().build(self.shape)
-
-    def start(self) -> None:
-        vm_objects = self.vm_objects()
-        vm_objects.start(self.shape)
-        vm_objects.wait(self.shape)
-
     def delete_scratch(self) -> list[str]:
         return RunObjects(self.plan, self.cluster, self.release).delete_all()
 
@@ -180,10 +173,6 @@ class LandingWorld:
             *start,
             self.delete_scratch,
         ]
-
-    def carry_out(self) -> None:
-        for step in self.steps():
-            step()
 
     # --- current objects
 

@@ -53,7 +53,7 @@ def seen(phase: str, bound: Condition, running: Condition, **more: Any) -> Volum
     ("phase", "bound", "running", "blocked", "message"),
     [
         ("Pending", ("False", "ErrExceededQuota", EXCEEDED), SILENT, QUOTA, EXCEEDED),
-        # the claim of the populator exceeds the quota: only an event says so
+        # the claim of the populator exceeds the quota: only an event reports that
         ("", ("False", "Pending", "PVC d Pending"), SILENT, NO_VOLUME, "PVC d Pending"),
         (
             "Pending",

@@ -22,11 +22,12 @@ from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, an_impo
 from tests.unit.steps.targets.harvester.harvester_rules import a_network
 from tests.unit.steps.targets.harvester.stand_ins import FakeServing, FakeTime, KubeVirt, a_class
 from tests.unit.steps.targets.kubevirt.cdi import Cdi
+from tests.unit.steps.targets.vm_steps import VmSteps
 
 GIB = 1 << 30
 
 
-class World:
+class World(VmSteps):
     """Everything around one import of a VM with `disks` disks."""
 
     def __init__(
@@ -92,22 +93,10 @@ class World:
         volumes = DataVolumes(self.plan, self.cluster)
         return VmObjects(self.plan, self.cluster, self.time, volumes, clock=self.time.clock)
 
-    def build(self) -> list[str]:
-        return self.vm_objects().build(self.shape)
-
-    def start(self) -> None:
-        vm_objects = self.vm_objects()
-        vm_objects.start(self.shape)
-        vm_objects.wait(self.shape)
-
     def steps(self) -> list[Callable[[], object]]:
         """The steps of the target, in order."""
         start = [self.start] if self.plan.target.start else []
         return [*(lambda n=n: self.publish(n) for n in range(len(self.machine.disks))), self.build, *start]
-
-    def carry_out(self) -> None:
-        for step in self.steps():
-            step()
 
     # --- current objects
 
