@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ _HEAD: Final = """\
 # Made by `python -m workflows.api.crd --chart` from the models in workflows/; do not edit.
 {{- if .Values.crds.install }}
 """
-FOOT: Final = "{{- end }}\n"
+_FOOT: Final = "{{- end }}\n"
 
 Json = dict[str, Any]
 
@@ -124,17 +124,29 @@ def _version(kind: Kind) -> Json:
 
 def render(*, chart: bool = False) -> str:
     """The definitions as YAML; for the chart, as a template that a value can disable."""
+    return yaml_of(manifests(), _HEAD if chart else "")
+
+
+def yaml_of(definitions: Iterable[Json], head: str = "") -> str:
+    """Definitions as YAML; with `head`, as a template of the chart that begins with it."""
     # Only printing needs a YAML library. The controller compares the manifests as objects.
     from steps.model.yaml import to_yaml  # noqa: PLC0415
 
-    text = "".join(f"---\n{to_yaml(manifest)}" for manifest in manifests())
-    return f"{_HEAD}{text}{FOOT}" if chart else text
+    text = "".join(f"---\n{to_yaml(definition)}" for definition in definitions)
+    return f"{head}{text}{_FOOT}" if head else text
+
+
+def program(
+    module: str, about: str | None, chart_file: str, render: Callable[..., str], argv: Sequence[str] | None
+) -> None:
+    """The program of a module that prints definitions."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    parser.add_argument("--chart", action="store_true", help=f"print them as in {chart_file}")
+    sys.stdout.write(render(chart=parser.parse_args(argv).chart))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m workflows.api.crd", description=__doc__)
-    parser.add_argument("--chart", action="store_true", help=f"print them as in {CHART_FILE}")
-    sys.stdout.write(render(chart=parser.parse_args(argv).chart))
+    program("workflows.api.crd", __doc__, CHART_FILE, render, argv)
 
 
 if __name__ == "__main__":

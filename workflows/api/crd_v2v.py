@@ -6,8 +6,6 @@ a plain name.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +14,7 @@ from pydantic import BaseModel
 
 from steps.model.kinds import RESOURCE_MAPPING, V2V_GROUP, V2V_IMPORT
 from steps.model.kinds import Kind as ApiKind
-from workflows.api.crd import FOOT, KEEP, VERSION
+from workflows.api.crd import KEEP, VERSION, program, yaml_of
 from workflows.api.schema import resolved
 from workflows.api.spec import Model
 from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec, V2vStatus
@@ -123,17 +121,11 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
 
 def render(*, chart: bool = False) -> str:
     """The definitions as YAML; for the chart, as a template that values can disable."""
-    # Only printing needs a YAML library. The controller compares the manifests as objects.
-    from steps.model.yaml import to_yaml  # noqa: PLC0415
-
-    text = "".join(f"---\n{to_yaml(manifest)}" for manifest in manifests())
-    return f"{_HEAD}{text}{FOOT}" if chart else text
+    return yaml_of(manifests(), _HEAD if chart else "")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m workflows.api.crd_v2v", description=__doc__)
-    parser.add_argument("--chart", action="store_true", help=f"print them as in {CHART_FILE}")
-    sys.stdout.write(render(chart=parser.parse_args(argv).chart))
+    program("workflows.api.crd_v2v", __doc__, CHART_FILE, render, argv)
 
 
 if __name__ == "__main__":
