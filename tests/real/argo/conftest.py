@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.real import lab_only
 from tests.real.argo import table
 from tests.real.argo.ground import OPTIONS, PREPARED, Ground, attached, has_argo, prepared, up
 from tests.real.argo.world import World, world
@@ -20,17 +21,12 @@ from tests.real.tenant import table as attempts
 Make = Callable[..., World]
 
 
+def _missing() -> str:
+    return "" if has_argo() else "NOT RUN: no Argo given; set LAB_ARGO (tests/real/lab/README.md)"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests need the lab. They are part of `make e2e`, not of `make test`."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.lab)
-            if not os.environ.get("VMFERRY_E2E"):
-                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: a whole import; run `make e2e`"))
-            elif not has_argo():
-                reason = "NOT RUN: no Argo given; set LAB_ARGO (tests/real/lab/README.md)"
-                item.add_marker(pytest.mark.skip(reason=reason))
+    lab_only.mark(items, Path(__file__).parent, _missing)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,7 +20,6 @@ from tests.real.argo.world import a_disk
 from tests.real.openstack import machines
 from tests.real.openstack.cloud import Cloud, Project
 from tests.real.openstack.stack import operate
-from tests.real.openstack.stack.layout import CACHE, Settings
 from tests.unit.steps.providers.ova.make import build_ova
 
 pytestmark = pytest.mark.argo
@@ -47,13 +46,9 @@ def test_ova_behind_https_is_imported(ground: Ground, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def openstack(ground: Ground) -> Iterator[Cloud]:
-    """The services, at an address that pods reach."""
-    state = CACHE / "cluster"
-    layout = operate.up(state, Settings(host=HOST, base_port=BASE_PORT))
-    try:
-        yield Cloud(layout)
-    finally:
-        operate.down(state)
+    del ground  # the lab runs
+    with Cloud.for_pods("cluster", HOST, BASE_PORT) as cloud:
+        yield cloud
 
 
 @pytest.fixture

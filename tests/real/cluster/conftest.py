@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.real import scenario
+from tests.real import lab_only, scenario
 from tests.real.cluster.chart import Chart
 from tests.real.cluster.lab import ROOT, Lab, command
 from tests.real.cluster.world import World
@@ -22,12 +21,7 @@ IMAGES_SECONDS = 900.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These start the lab and take minutes. They are part of `make e2e`, not of `make test`."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.lab)
-            if not os.environ.get("VMFERRY_E2E"):
-                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
+    lab_only.mark(items, HERE)
 
 
 @pytest.fixture(scope="session")

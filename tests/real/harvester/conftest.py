@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.real import lab_only
 from tests.real.cluster.lab import Lab
 from tests.real.harvester.install import Real
 from tests.real.harvester.programs import NotBuiltError, Programs
@@ -16,21 +16,16 @@ from tests.real.standins.process import reserved
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These need the lab and a large program. They are part of `make e2e`, not of `make test`."""
+def _missing() -> str:
     try:
         Programs.found().check()
-        missing = ""
     except NotBuiltError as error:
-        missing = str(error)
-    for item in items:
-        if not item.path.is_relative_to(HERE):
-            continue
-        item.add_marker(pytest.mark.lab)
-        if not os.environ.get("VMFERRY_E2E"):
-            item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
-        elif missing:
-            item.add_marker(pytest.mark.skip(reason=f"NOT RUN: no Harvester; {missing}"))
+        return f"NOT RUN: no Harvester; {error}"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lab_only.mark(items, HERE, _missing)
 
 
 @pytest.fixture(scope="session")

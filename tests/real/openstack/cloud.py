@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import openstack
 from keystoneauth1.identity import v3
@@ -92,6 +92,17 @@ class Cloud:
     def up(cls, state: Path | None = None) -> Cloud:
         """The stack of `state` (default: that of `running`); it is started if it is not running."""
         return cls(running(state) or operate.up((state or _state()).absolute(), Settings()))
+
+    @classmethod
+    @contextmanager
+    def for_pods(cls, name: str, host: str, base_port: int) -> Iterator[Self]:
+        """A stack at an address that pods reach, for the duration; `name` is its folder in the cache."""
+        state = CACHE / name
+        layout = operate.up(state, Settings(host=host, base_port=base_port))
+        try:
+            yield cls(layout)
+        finally:
+            operate.down(state)
 
     @property
     def admin(self) -> Credentials:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -10,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.real import lab_only
 from tests.real.argo.ground import Ground, has_argo, installed
 from tests.real.cluster.lab import ROOT, SCRIPTS, Lab
 from tests.real.openstack.cloud import Cloud, Project
-from tests.real.openstack.stack import operate
-from tests.real.openstack.stack.layout import CACHE, Settings
 from tests.real.standins.process import eventually, reserved
 from tests.real.virt.judge import recorded
 
@@ -27,23 +25,14 @@ OPENSTACK_PORT = 17600
 collect_ignore = [] if recorded() else ["test_recorded.py"]
 
 
-def not_built() -> str:
-    """Why KubeVirt is missing, or ""."""
+def _missing() -> str:
     argv = [str(SCRIPTS / "kubevirt" / "build"), "--status"]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return "" if ended.returncode == 0 else ended.stdout.strip()
+    return "" if ended.returncode == 0 else f"NOT RUN: no KubeVirt; {ended.stdout.strip()}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These need the lab and large programs. They are part of `make e2e`, not of `make test`."""
-    mine = [item for item in items if item.path.is_relative_to(HERE) and item.path.name not in PURE]
-    missing = not_built() if mine else ""
-    for item in mine:
-        item.add_marker(pytest.mark.lab)
-        if not os.environ.get("VMFERRY_E2E"):
-            item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
-        elif missing:
-            item.add_marker(pytest.mark.skip(reason=f"NOT RUN: no KubeVirt; {missing}"))
+    lab_only.mark(items, HERE, _missing, pure=PURE)
 
 
 @pytest.fixture(scope="session")
@@ -107,13 +96,8 @@ def ground(lab: Lab, cdi: None) -> Ground:
 
 @pytest.fixture(scope="session")
 def openstack(lab: Lab) -> Iterator[Cloud]:
-    """The services of OpenStack, at an address that pods reach."""
-    state = CACHE / "virt"
-    layout = operate.up(state, Settings(host=lab.host, base_port=OPENSTACK_PORT))
-    try:
-        yield Cloud(layout)
-    finally:
-        operate.down(state)
+    with Cloud.for_pods("virt", lab.host, OPENSTACK_PORT) as cloud:
+        yield cloud
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_a_changed_byte_is_found_by_cdi_and_a_new_attempt_repairs_it(
 
 
 def test_a_volume_that_is_too_small_is_one_clear_error(lab: Lab, desk: Desk) -> None:
-    """A new ext4 of the lab loses more than the share that CDI is told here, so the disk never fits."""
+    """A new ext4 of the lab loses more than the share that this test sets for CDI, so the disk never fits."""
     with (
         storage_class(lab) as name,
         cdi_config(lab, filesystemOverhead={"global": "0.15", "storageClass": {name: "0"}}),
