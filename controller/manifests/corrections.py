@@ -14,7 +14,7 @@ from workflows.api.v2v import NetworkItem
 
 Path = tuple[str | int, ...]
 _METADATA: Final = ("name", "namespace", "labels", "annotations")
-_BESIDE: Final = ("target", "type")
+_SIBLINGS: Final = ("target", "type")
 """Fields of a row that people write into its field `source`."""
 
 
@@ -43,7 +43,7 @@ def _of_model(given: Any, model: type[BaseModel], at: Path) -> Iterator[tuple[Pa
     yield from _spellings(given, fields, at)
     source = given.get("source")
     if issubclass(model, NetworkItem) and isinstance(source, Mapping):
-        for name in (name for name in _BESIDE if name in source):
+        for name in (name for name in _SIBLINGS if name in source):
             yield (*at, "source", name), f"write {name} next to source, with the same indentation"
     for name, part in given.items():
         inner = _model_in(fields.get(str(name)))

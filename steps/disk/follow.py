@@ -37,7 +37,7 @@ _NICE: Final = 5
 class Followed:
     """How far a landing was read back: the bytes before `until` are equal, except those at `differs_at`.
 
-    `key` and `sums` (the inode of the checksums) say of which landing: one that began anew has others.
+    `key` and `sums` (the inode of the checksums) identify the landing: one that starts again has others.
     """
 
     key: str

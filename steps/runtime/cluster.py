@@ -22,7 +22,7 @@ MANAGER: Final = "vmferry"
 
 
 SMALL_PAGE: Final = 10
-"""Objects of a page of `each`. An object may have 1.5 MB, and whoever may create some chooses their sizes."""
+"""Objects of a page of `each`. A tenant chooses how large its objects are: at most 1.5 MB."""
 
 
 class ExistsError(StepError):

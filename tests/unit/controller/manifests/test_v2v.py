@@ -92,7 +92,7 @@ stringData:
       -----END CERTIFICATE-----
 """  # noqa: S105 - the example of the document
 INSIDE: Final = "            target: xyz\n            type: multus"
-BESIDE: Final = "          target: xyz\n          type: multus"
+SIBLINGS: Final = "          target: xyz\n          type: multus"
 SEED: Final = (
     IMPORT.format(
         metadata="Metadata",
@@ -109,7 +109,7 @@ CORRECTED: Final = (
         metadata="metadata",
         spec="spec",
         progress='"20"',
-        row=BESIDE,
+        row=SIBLINGS,
         disk="          target: local-storage",
     )
     + MAPPING.format(spec="spec", target="target")

@@ -139,7 +139,7 @@ def test_what_was_read_of_another_landing_does_not_count(
         with pytest.raises(KilledError):
             landed_on(volume, server.url, report=at_the_middle(look_and_die))
         files = VolumeFiles(volume)
-        files.state.unlink()  # the next attempt begins anew
+        files.state.unlink()  # the next attempt starts from the first byte
         landed_on(volume, server.url)
     proved(volume)
     assert starts == [0]

@@ -1,6 +1,6 @@
 """A disk lands directly on its volume: a filesystem, or a block device that holds an earlier owner's bytes.
 
-A file stands in for a device. Where a test says so, it cannot discard, as thick volumes of some storage.
+A file stands in for a device. In some tests it cannot discard, like thick volumes of some storage.
 """
 
 from __future__ import annotations
