@@ -62,7 +62,7 @@ def examine(provider: Provider, plan: Plan) -> Machine:
     """The VM with all concerns: those of the source, and those of the request."""
     machine = with_short_notes(provider.describe(plan.vm, plan.folder))
     network_concerns = (
-        [] if plan.skip_preflight_checks else check_networks(plan.target, known_networks(provider, machine))
+        [] if plan.skip_preflight_checks else check_networks(plan.target, machine.nics, provider.networks())
     )
     mapping_concerns = (
         *check_disks(plan.target, machine),
@@ -96,12 +96,6 @@ def without_set_sizes(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Conce
     """The concerns without those about sizes that the source lacks and the import sets."""
     is_set = {CPU_ASSUMED: plan.target.vcpus is not None, MEMORY_ASSUMED: plan.target.memory_mib is not None}
     return (concern for concern in concerns if not is_set.get(concern.code, False))
-
-
-def known_networks(provider: Provider, machine: Machine) -> frozenset[str]:
-    """Valid names in the mapping: networks by name or, if the VM uses them, by id; and labels of its NICs."""
-    names = {name for nic in machine.nics for name in (nic.network_id, nic.label) if name}
-    return provider.networks() | names
 
 
 def refusal_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:

@@ -198,15 +198,19 @@ def _left_out(nic: Nic) -> Concern:
     )
 
 
-def check_networks(target: TargetPlan, known: frozenset[str]) -> list[Concern]:
-    """Rows whose source network does not exist: a warning, or a blocking concern if strict."""
+def check_networks(target: TargetPlan, nics: Iterable[Nic], networks: frozenset[str]) -> list[Concern]:
+    """Rows whose source network does not exist: a warning, or a blocking concern if strict.
+
+    A row can also name a network of the VM by its id, or a NIC of the VM by its label.
+    """
+    known = networks | {name for nic in nics for name in (nic.network_id, nic.label) if name}
     severity = Severity.BLOCK if target.network_policy is NetworkPolicy.STRICT else Severity.WARN
     return [
         Concern(
             severity=severity,
             code="network-unknown",
             message=f"source network {rule.source or rule.source_id!r} not found",
-            remedy=f"the source has: {', '.join(sorted(known)) or 'none'}",
+            remedy=f"the source has: {', '.join(sorted(networks)) or 'none'}",
         )
         for rule in target.networks
         if not {rule.source, rule.source.rsplit("/", 1)[-1], rule.source_id} & known

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from ruamel.yaml import YAML
 
+from steps.model.contract import StepError
 from tests.real.chart.test_chart import HELM, helm
 from tests.real.controller.apiserver import CONTROLLERS, PROGRAM, ApiServer, managers, own_network, running
 from tests.unit.workflows.author.rendered import CHART
@@ -52,6 +53,24 @@ def chart_objects() -> list[dict[str, object]]:
     return found
 
 
+def _has_policy(server: ApiServer) -> bool:
+    """Whether the API server applies the policy, which it does some time after it was created.
+
+    It refuses a token of the account without a pod.
+    """
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "probe", "namespace": TENANT},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    try:
+        server.connect(server.kubeconfig_of(RELEASE, "vmferry-target")).create(claim, dry_run=True)
+    except StepError as error:
+        return "vmferry-steps" in str(error)
+    return False
+
+
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     if not PROGRAM.exists():
@@ -65,4 +84,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
             made.make_namespace(name)
         listed = {"apiVersion": "v1", "kind": "List", "items": chart_objects()}
         made.kubectl("apply", "-f", "-", given=json.dumps(listed))
+        wait_for(lambda: _has_policy(made), "the policy is not in effect")
         yield made

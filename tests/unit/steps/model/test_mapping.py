@@ -317,16 +317,18 @@ def test_the_first_matching_row_wins() -> None:
 )
 def test_an_unknown_source_network_is_reported_or_refused(policy: NetworkPolicy, severity: Severity) -> None:
     rules = tuple(NetworkRule(source=name, destination="d/a") for name in ("VM Network", "bogus"))
-    (concern,) = check_networks(a_target(networks=rules, network_policy=policy), frozenset({"VM Network"}))
+    (concern,) = check_networks(
+        a_target(networks=rules, network_policy=policy), [a_nic()], frozenset({"VM Network"})
+    )
     assert (concern.severity, concern.code) == (severity, "network-unknown")
     assert concern.message == "source network 'bogus' not found"
-    assert "VM Network" in concern.remedy
+    assert concern.remedy == "the source has: VM Network"
     assert bool(list(blocking([concern]))) is (policy is NetworkPolicy.STRICT)
 
 
 def test_a_row_by_inventory_path_is_known() -> None:
     rule = NetworkRule(source="/DC0/network/VM Network", destination="d/a")
-    assert check_networks(a_target(networks=(rule,)), frozenset({"VM Network"})) == []
+    assert check_networks(a_target(networks=(rule,)), [], frozenset({"VM Network"})) == []
 
 
 # --- names

@@ -87,8 +87,9 @@ def test_an_ignored_nic_is_left_out() -> None:
 
 def test_a_row_by_id_of_a_known_network_is_no_warning() -> None:
     rule = NetworkRule(source="", source_id="network-7", destination="ns/a")
-    assert check_networks(shared(rule), frozenset({"network-7"})) == []
-    (concern,) = check_networks(shared(rule), frozenset({"network-8"}))
+    assert check_networks(shared(rule), [], frozenset({"network-7"})) == []
+    assert check_networks(shared(rule), [NIC], frozenset({"VM Network"})) == []
+    (concern,) = check_networks(shared(rule), [], frozenset({"network-8"}))
     assert "'network-7' not found" in concern.message
 
 
