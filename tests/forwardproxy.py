@@ -6,13 +6,14 @@ import contextlib
 import http.client
 import select
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.serving import serving
 
 
 @dataclass
@@ -82,10 +83,6 @@ def forward() -> Iterator[Forward]:
     made = Forward()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"forward": made}))
     server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        made.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield made

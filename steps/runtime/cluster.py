@@ -154,7 +154,7 @@ def check_names(
 def failure(verb: str, kind: Kind, object_name: str, status: int, body: str) -> StepError:
     """The StepError for an error answer of the API server. The only place that decides this."""
     reason, message = _parse_status(body)
-    what = f"cannot {verb} {kind.kind} {object_name}"
+    what = f"cannot {verb} {kind.kind} {object_name}".rstrip()
     return refusal(what, status, message) or _api_error(verb, kind, what, status, reason, message)
 
 

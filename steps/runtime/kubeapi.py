@@ -307,7 +307,7 @@ def _error_of(verb: str, kind: Kind, object_name: str, error: ApiException) -> S
 
 def _unanswered(verb: str, kind: Kind, object_name: str, error: Exception) -> StepError:
     why = f"no answer from the API: {type(error).__name__}: {error}"
-    return StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {object_name}", why)
+    return StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {object_name}".rstrip(), why)
 
 
 def _no_discovery(_client: object, _file: object) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import socketserver
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +19,7 @@ from tests.networkpolicy import Peer, may_connect
 from tests.real.cluster.chart import NAME, Chart
 from tests.real.cluster.lab import Lab
 from tests.real.standins.process import eventually
+from tests.serving import serving
 
 POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 SPACE: Final = "egress"
@@ -115,10 +115,8 @@ def component(name: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def source(lab: Lab) -> Iterator[int]:
     """The port of a server on the host, where the sources of the tests listen."""
-    with socketserver.ThreadingTCPServer((lab.host, 0), socketserver.BaseRequestHandler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(socketserver.ThreadingTCPServer((lab.host, 0), socketserver.BaseRequestHandler)) as server:
         yield server.server_address[1]
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
+
+from tests.serving import serving
 
 CHUNK: Final = 1 << 20
 
@@ -64,7 +65,5 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def served(address: str, folder: Path) -> Iterator[str]:
     """The URL of the folder."""
-    with Server(address, folder) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Server(address, folder)) as server:
         yield f"http://host.lab.local:{server.server_address[1]}"
-        server.shutdown()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tests.serving import serving
 from tests.unit.steps.providers.ova.make import Wanted, descriptor
 
 ENDLESS: Final = b" " * (1 << 16)
@@ -66,15 +67,11 @@ def served(address: str) -> Iterator[Web]:
 
     server = _Server((address, 0), Handler)
     web.url = f"http://{address}:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield web
-    finally:
-        web.gone.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(server):
+        try:
+            yield web
+        finally:
+            web.gone.set()
 
 
 class _Server(http.server.ThreadingHTTPServer):

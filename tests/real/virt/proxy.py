@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, cast
 from urllib.error import HTTPError
 
+from tests.serving import serving
+
 CHUNK: Final = 1 << 20
 PASSED: Final = ("Accept-Ranges", "Content-Length", "Content-Range", "Content-Type", "ETag", "Last-Modified")
 """Headers of an answer that the client gets, too."""
@@ -79,7 +81,5 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def spoiling(address: str, wanted: Callable[[], bool]) -> Iterator[Proxy]:
     """A running proxy; its port is `server_address[1]`."""
-    with Proxy(address, wanted) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Proxy(address, wanted)) as server:
         yield server
-        server.shutdown()

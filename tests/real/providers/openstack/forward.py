@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tests.serving import serving
+
 _HOP: Final = ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "host")
 """Headers that concern one connection only (RFC 9110, 7.6.1)."""
 
@@ -66,14 +68,8 @@ class Forward:
 
     @contextmanager
     def running(self) -> Iterator[Forward]:
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     def kill(self, request: Request, *, after: bool) -> bool:
         """Kill the victim if it is due; returns whether it was."""

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from controller.operator import watch
 from controller.operator.options import Options, V2vOptions
@@ -26,6 +27,7 @@ from steps.model.sources import SourceKind
 from steps.runtime import kubeapi
 from steps.runtime.cluster import SMALL_PAGE
 from tests.forwardproxy import Forward, forward
+from tests.serving import serving
 
 __all__ = ["forward"]
 
@@ -136,10 +138,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """The API server of KUBECONFIG."""
     made = Server()
     handler = type("Handler", (_Handler,), {"server_of_test": made})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        http.daemon_threads, http.block_on_close = True, False
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
-        thread.start()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    http.daemon_threads, http.block_on_close = True, False
+    with serving(http):
         cluster = {"server": f"http://127.0.0.1:{http.server_port}"}
         config = {
             "apiVersion": "v1",
@@ -154,8 +155,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.setenv("KUBECONFIG", str(path))
         monkeypatch.setattr(watch, "FIRST_PAUSE", 0.01)
         yield made
-        http.shutdown()
-        thread.join()
 
 
 class Seen:
@@ -250,31 +249,31 @@ def test_after_a_fault_the_list_shows_what_was_missed(server: Server, fault: Obj
         assert found["labels"] == {name: labels[name] for name in labels if name != "other"}
 
 
+def warnings_in(written: Iterable[MutableMapping[str, Any]]) -> list[str]:
+    return [entry["event"] for entry in written if entry["log_level"] == "warning"]
+
+
 @pytest.mark.parametrize("status", [403, 404, 500])
-def test_a_list_that_is_refused_is_tried_again(
-    server: Server, status: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_list_that_is_refused_is_tried_again(server: Server, status: int) -> None:
     server.objects[OVA.resource] = [an_object("web")]
     attempts = iter((status, status, status))
     server.refuse = lambda path: next(attempts, 0) if OVA.plural in path else 0
-    with watching() as seen:
+    with capture_logs() as written, watching() as seen:
         assert seen.next() == (OVA, "web", False)
     assert [query.get("limit") for query in server.lists(OVA)] == [[str(SMALL_PAGE)]] * 4
-    assert "listing again in" in capsys.readouterr().out
+    assert any("listing again in" in message for message in warnings_in(written))
 
 
-def test_a_kind_that_the_chart_leaves_out_is_no_warning(
-    server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_kind_that_the_chart_leaves_out_is_no_warning(server: Server) -> None:
     server.objects[V2V_IMPORT.resource] = [an_object("web")]
     attempts = iter((404, 404, 404))
     server.refuse = lambda path: (
         next(attempts, 0) if resource_of(urlsplit(path).path) == V2V_IMPORT.resource else 0
     )
-    with watching() as seen:
+    with capture_logs() as written, watching() as seen:
         assert seen.next() == (V2V_IMPORT, "web", False)
     assert len(server.lists(V2V_IMPORT)) == 4
-    assert "warning" not in capsys.readouterr().out
+    assert warnings_in(written) == []
 
 
 def test_an_api_that_is_turned_off_is_not_watched() -> None:
@@ -283,16 +282,14 @@ def test_an_api_that_is_turned_off_is_not_watched() -> None:
     assert kinds - off == {V2V_IMPORT, RESOURCE_MAPPING}
 
 
-def test_the_pauses_grow_where_lists_are_allowed_and_watches_are_not(
-    server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_pauses_grow_where_lists_are_allowed_and_watches_are_not(server: Server) -> None:
     server.objects[OVA.resource] = [an_object("web")]
     server.refuse = lambda path: 403 if OVA.plural in path and "watch=" in path else 0
-    with watching() as seen:
+    with capture_logs() as written, watching() as seen:
         for _ in range(4):
             assert seen.next() == (OVA, "web", False)
-    written = capsys.readouterr().out
-    assert [pause for pause in ("0.01", "0.02", "0.04") if f"listing again in {pause} s" not in written] == []
+    said = " ".join(warnings_in(written))
+    assert [pause for pause in ("0.01", "0.02", "0.04") if f"listing again in {pause} s" not in said] == []
 
 
 def test_a_failure_with_one_object_does_not_hide_the_others(server: Server) -> None:

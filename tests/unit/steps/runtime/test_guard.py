@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from steps.model.contract import Exit, StepError
 from steps.runtime import guard
 from steps.runtime.guard import ALLOWED, BLOCKED, REDIRECT_HOSTS, Guard
 from tests.forwardproxy import Forward, forward
+from tests.serving import serving
 
 __all__ = ["forward"]
 HOME: Final = "127.0.0.1"
@@ -55,12 +55,8 @@ def ports(asked: list[str]) -> Iterator[tuple[int, int]]:
 
     inside = http.server.ThreadingHTTPServer((INSIDE, 0), Inside)
     home = http.server.ThreadingHTTPServer((HOME, 0), Home)
-    for server in (inside, home):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield home.server_port, inside.server_port
-    for server in (inside, home):
-        server.shutdown()
-        server.server_close()
+    with serving(inside), serving(home):
+        yield home.server_port, inside.server_port
 
 
 def run(code: str, **environment: str) -> str:

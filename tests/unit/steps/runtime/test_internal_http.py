@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import ssl
-import threading
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from steps.runtime import internal_http
+from tests.serving import serving
 from tests.tls import self_signed
 
 
@@ -33,14 +33,13 @@ def test_a_request_between_steps_follows_no_redirect(tmp_path: Path, *, is_encry
 
     certificate = self_signed(tmp_path)
     trust = ssl.create_default_context(cafile=str(certificate.certificate)) if is_encrypted else None
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
-        if is_encrypted:
-            server.socket = certificate.server().wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
+    if is_encrypted:
+        server.socket = certificate.server().wrap_socket(server.socket, server_side=True)
+    with serving(server):
         url = f"{'https' if is_encrypted else 'http'}://localhost:{server.server_port}/disk"
         with pytest.raises(urllib.error.HTTPError) as caught:
             internal_http.request(url, method="HEAD", tls=trust)
         caught.value.close()
-        server.shutdown()
     assert caught.value.code == 302
     assert asked == ["/disk"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +18,7 @@ from steps.runtime.cluster import ChangedError, ExistsError, failure
 from steps.runtime.kubeapi import ApiCluster, RetryingCluster
 from steps.runtime.stop import Stop
 from tests.forwardproxy import Forward, forward
+from tests.serving import serving
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.steps.targets.harvester.stand_ins import FakeTime
 
@@ -57,12 +57,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Server()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture

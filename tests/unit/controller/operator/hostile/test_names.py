@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from steps.model.sources import SourceKind
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect
 from steps.runtime.stop import Stop
+from tests.serving import serving
 from tests.unit.controller.operator.v2v.place import LOGIN, V2vWorld
 from tests.unit.controller.operator.world import KEY, World
 from workflows.api.sources import RESOURCES
@@ -70,9 +70,7 @@ def paths() -> list[str]:
 @pytest.fixture
 def cluster(tmp_path: Path, paths: list[str]) -> Iterator[Cluster]:
     handler = type("Handler", (Api,), {"paths": paths})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         url = f"http://127.0.0.1:{server.server_port}"
         file = tmp_path / "kubeconfig"
         config: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "current-context": "c"}
@@ -83,8 +81,6 @@ def cluster(tmp_path: Path, paths: list[str]) -> Iterator[Cluster]:
         config |= {"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}
         file.write_text(json.dumps(config))
         yield connect(Stop(), kubeconfig=str(file), patience=0)
-        server.shutdown()
-        thread.join()
 
 
 ANY_TRAVERSAL: Final = pytest.mark.parametrize("name", TRAVERSALS, ids=lambda name: repr(name[:20]))

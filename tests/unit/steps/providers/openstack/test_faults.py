@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from keystoneauth1.session import Session
 from openstack.exceptions import HttpException, raise_from_response
 
 from steps.providers.openstack.faults import error_text
+from tests.serving import serving
 
 PAGE = "<html><body>INTERNAL STATUS PAGE</body></html>"
 JSON = json.dumps({"error": {"code": 403, "message": "the quota is used up"}})
@@ -35,12 +35,8 @@ def url() -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Log nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def from_keystoneauth(url: str) -> Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from steps.providers import Access
 from steps.providers.openstack.cloud import connect
 from steps.runtime.guard import REDIRECT_HOSTS
 from steps.runtime.stop import Stop
+from tests.serving import serving
 
 SECRET = {"username": "u", "password": "s3cret", "project_name": "shop", "domain_name": "Default"}
 STATUSES = (301, 302, 303, 305, 307, 308)
@@ -54,10 +54,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def served(location: str = "", status: int = 307) -> Iterator[Web]:
-    with Web(location, status) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Web(location, status)) as server:
         yield server
-        server.shutdown()
 
 
 def refused(folder: Path, server: Web) -> StepError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from steps.model.sources import SourceKind
 from steps.providers import Access
 from steps.providers.vmware.session import log_in
 from steps.runtime.stop import Stop
+from tests.serving import serving
 from tests.tls import SelfSigned, self_signed
 
 VERSIONS = b"<namespaces><namespace><version>8.0.1.0</version></namespace></namespaces>"
@@ -61,10 +61,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def served(server: Web, tls: SelfSigned) -> Iterator[Web]:
     server.socket = tls.server().wrap_socket(server.socket, server_side=True)
-    with server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(server):
         yield server
-        server.shutdown()
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
