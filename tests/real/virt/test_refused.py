@@ -21,7 +21,7 @@ from steps.targets.cluster.vm_objects import attached_claims
 from tests.real import scenario
 from tests.real.cluster.lab import Lab
 from tests.real.e2e import harness
-from tests.real.e2e.test_harvester import same_bytes
+from tests.real.laptop.desk import same_bytes
 from tests.real.simulator import Simulator
 from tests.real.standins.api import Api
 from tests.real.standins.process import eventually

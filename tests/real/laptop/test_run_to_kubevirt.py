@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,58 +13,23 @@ from steps.targets.cluster import markers
 from steps.targets.cluster.vm_objects import attached_claims
 from tests.real.e2e import harness
 from tests.real.e2e.conftest import MakeDisk
-from tests.real.e2e.test_harvester import OPTIONS, SLOW, TESTED, Desk, same_bytes
+from tests.real.laptop.desk import OPTIONS, SLOW, TESTED, Desk, same_bytes
 from tests.real.simulator import Simulator
-from tests.real.standins.api import NAMESPACE, Api
+from tests.real.standins.api import Api
 from tests.real.standins.asked import gone
 from tests.real.standins.crds import LONGHORN_CLASS
-from tests.real.standins.lab import Lab, NoLabError
-from tests.real.standins.process import lab, reserved, running
+from tests.real.standins.lab import Lab
+from tests.real.standins.process import running
 
-pytestmark = [pytest.mark.vcenter, pytest.mark.programs, pytest.mark.lab]
+pytestmark = [pytest.mark.vcenter, pytest.mark.programs]
 
 CORRUPT: Final = ("--corrupt", "1")
-
-
-@pytest.fixture(scope="module")
-def where() -> Iterator[Lab]:
-    if shutil.which("nginx") is None:
-        pytest.skip("no nginx")
-    try:
-        found = lab()
-    except NoLabError as error:
-        pytest.skip(str(error))
-    with reserved(found):
-        yield found
-
-
-@pytest.fixture(scope="module")
-def api(where: Lab) -> Api:
-    return Api(where.kubeconfig)
-
-
-@pytest.fixture
-def namespace(where: Lab, api: Api) -> Iterator[str]:
-    """A namespace of our own. The running stand-ins delete the objects of an import with it."""
-    gone(api, NAMESPACE, "", TESTED)
-    made = api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TESTED}})
-    yield TESTED
-    with running(where, *OPTIONS):
-        api.delete(made)
-        gone(api, NAMESPACE, "", TESTED)
 
 
 @pytest.fixture(scope="module")
 def originals(disks: MakeDisk) -> tuple[Path, Path]:
     """Mostly holes: the volumes have a filesystem, which a disk of a few MiB does not fit."""
     return disks("system", 64, 6), disks("data", 64, 4)
-
-
-@pytest.fixture(scope="module")
-def vcenter(originals: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    machines = [harness.machine("shop", *originals, power="on")]
-    with harness.vcenter(tmp_path_factory.mktemp("vc"), *machines) as simulator:
-        yield simulator
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,115 +16,25 @@ from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind
 from steps.model.names import PORT
 from steps.targets.cluster import markers
 from steps.targets.cluster.vm_objects import attached_claims
-from tests.real import scenario
 from tests.real.e2e import harness
 from tests.real.e2e.conftest import MakeDisk
-from tests.real.e2e.harness import MIB, Json, Running
+from tests.real.laptop.desk import OPTIONS, SLOW, TESTED, Desk, same_bytes
 from tests.real.simulator import Simulator
 from tests.real.standins import harvester_machines
 from tests.real.standins.api import NAMESPACE, Api
 from tests.real.standins.asked import gone
 from tests.real.standins.crds import LONGHORN_CLASS, V1_CLASS
-from tests.real.standins.lab import Lab, NoLabError
-from tests.real.standins.process import eventually, lab, reserved, running
-from tests.real.standins.webhook import own_address
+from tests.real.standins.lab import Lab
+from tests.real.standins.process import eventually, running
 
-pytestmark = [pytest.mark.vcenter, pytest.mark.programs, pytest.mark.lab]
+pytestmark = [pytest.mark.vcenter, pytest.mark.programs]
 
-TESTED: Final = "vmferry-run"
-OPTIONS: Final = ("--backoff", "1", "--grace", "2")
-SLOW: Final = ("--rate", str(MIB))
 MADE: Final[tuple[Kind, ...]] = (MACHINE, CLAIM, IMAGE)
-
-
-@pytest.fixture(scope="module")
-def where() -> Iterator[Lab]:
-    if shutil.which("nginx") is None:
-        pytest.skip("no nginx")
-    try:
-        found = lab()
-    except NoLabError as error:
-        pytest.skip(str(error))
-    with reserved(found):
-        yield found
-
-
-@pytest.fixture(scope="module")
-def api(where: Lab) -> Api:
-    return Api(where.kubeconfig)
-
-
-@pytest.fixture
-def namespace(where: Lab, api: Api) -> Iterator[str]:
-    """A namespace of our own. The running stand-ins delete the objects of an import with it."""
-    gone(api, NAMESPACE, "", TESTED)
-    made = api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TESTED}})
-    yield TESTED
-    with running(where, *OPTIONS):
-        api.delete(made)
-        gone(api, NAMESPACE, "", TESTED)
 
 
 @pytest.fixture(scope="module")
 def originals(disks: MakeDisk) -> tuple[Path, Path]:
     return disks("system", 6), disks("data", 4)
-
-
-@pytest.fixture(scope="module")
-def vcenter(originals: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    machines = [harness.machine("shop", *originals, power="on")]
-    with harness.vcenter(tmp_path_factory.mktemp("vc"), *machines) as simulator:
-        yield simulator
-
-
-class Desk:
-    """A user's environment: a folder, manifests, KUBECONFIG and SVC_ADDRESS."""
-
-    def __init__(
-        self,
-        folder: Path,
-        where: Lab,
-        api: Api,
-        vcenter: Simulator,
-        storage_class: str = V1_CLASS,
-        *,
-        to: str = "harvester",
-    ) -> None:
-        self.into = folder / "into"
-        self._to = to
-        self.api = api
-        self._folder = folder
-        self._environ = {"KUBECONFIG": str(where.kubeconfig), "SVC_ADDRESS": own_address(api.host)}
-        self._manifests = manifests(vcenter, folder / "shop.yaml", storage_class)
-
-    def run(self, **environ: str) -> harness.Ended:
-        return harness.vmferry(*self._argv(), **(self._environ | environ))
-
-    def started(self) -> contextlib.AbstractContextManager[Running]:
-        return harness.started(self._folder, *self._argv(), **self._environ)
-
-    def _argv(self) -> list[str | Path]:
-        return ["run", "--to", self._to, "-f", self._manifests, "--into", self.into, *harness.QUICK]
-
-    def retry(self) -> harness.Ended:
-        """Without an environment: the import stores its cluster."""
-        return harness.vmferry("retry", self.into, *harness.QUICK, KUBECONFIG="", SVC_ADDRESS="")
-
-    def made(self, kind: Kind) -> list[Any]:
-        things, _ = self.api.list(kind)
-        return [one for one in things if one["metadata"]["namespace"] == TESTED]
-
-    def uids(self) -> dict[str, str]:
-        return {one["metadata"]["name"]: one["metadata"]["uid"] for one in self.made(IMAGE)}
-
-
-def manifests(vcenter: Simulator, path: Path, storage_class: str) -> Path:
-    """Manifests that import the VM into the tests' namespace."""
-    secret, source, import_ = scenario.manifests(vcenter)
-    import_["metadata"] = {"name": "shop", "namespace": TESTED}
-    spec: Json = {"virtualMachineName": "shop", "folder": None, "networkMapping": []}
-    import_["spec"] = {**import_["spec"], **spec, "storageClass": storage_class}
-    return scenario.write(path, [secret, source, import_])
 
 
 @pytest.fixture
@@ -218,13 +125,6 @@ def test_a_deleted_vm_is_imported_again_next_to_its_old_volumes(
                     gone(api, CLAIM, TESTED, name)
             else:
                 old |= {name: claims[name] for name in attached.values()}
-
-
-def same_bytes(original: Path, found: Path) -> bool:
-    """Whether a volume begins with the disk's bytes; it may be larger."""
-    size = original.stat().st_size
-    with original.open("rb") as first, found.open("rb") as second:
-        return first.read() == second.read(size)
 
 
 def test_an_import_resumes_after_a_kill_during_the_download(desk: Desk, where: Lab) -> None:
