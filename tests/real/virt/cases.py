@@ -11,6 +11,7 @@ Way = Literal["embedded", "argo"]
 Firmware = Literal["bios", "uefi"]
 Bus = Literal["virtio", "sata"]
 Mode = Literal["Block", "Filesystem"]
+Disks = Literal["pull", "land"]
 
 VALUES: Final[tuple[tuple[str, ...], ...]] = (
     ("vsphere", "ova", "openstack"),
@@ -18,8 +19,11 @@ VALUES: Final[tuple[tuple[str, ...], ...]] = (
     ("bios", "uefi"),
     ("virtio", "sata"),
     ("Block", "Filesystem"),
+    ("pull", "land"),
 )
 """The values of each field of a case, in its order."""
+IMPOSSIBLE: Final = frozenset({("embedded", "land")})
+"""A process on the host of `vmferry run` has no volume to write to."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Case:
     """One import of the test guest.
 
     With the way `embedded` every step is a process of `vmferry run` on the host, with `argo` a pod of a
-    Workflow.
+    Workflow. `disks` is the value `kubevirt.disks` of the chart.
     """
 
     source: Source
@@ -35,6 +39,7 @@ class Case:
     firmware: Firmware
     bus: Bus
     mode: Mode
+    disks: Disks = "pull"
 
     @property
     def name(self) -> str:
@@ -51,6 +56,9 @@ CASES: Final = {
         Case("ova", "argo", "uefi", "virtio", "Block"),
         Case("openstack", "argo", "bios", "virtio", "Filesystem"),
         Case("openstack", "embedded", "uefi", "sata", "Block"),
+        Case("vsphere", "argo", "bios", "virtio", "Block", "land"),
+        Case("ova", "argo", "uefi", "sata", "Filesystem", "land"),
+        Case("openstack", "argo", "bios", "virtio", "Block", "land"),
     )
 }
 
@@ -58,4 +66,4 @@ CASES: Final = {
 def pairs_missing() -> set[tuple[str, str]]:
     """The pairs of values of two fields that no case has."""
     wanted = {(one, other) for first, second in combinations(VALUES, 2) for one in first for other in second}
-    return wanted - {pair for case in CASES.values() for pair in combinations(astuple(case), 2)}
+    return wanted - IMPOSSIBLE - {pair for case in CASES.values() for pair in combinations(astuple(case), 2)}

@@ -1,4 +1,4 @@
-"""The list of imports covers every pair of source, way, firmware, bus and volume mode. No lab is needed."""
+"""The list of imports covers every pair of the values that differ. No lab is needed."""
 
 from __future__ import annotations
 

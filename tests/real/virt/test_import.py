@@ -15,6 +15,7 @@ import pytest
 
 from steps.model.kinds import CLAIM, DATA_VOLUME, MACHINE, Object
 from steps.targets.cluster import markers
+from steps.targets.cluster.published import Integrity
 from steps.targets.cluster.vm_objects import attached_claims
 from tests.real import scenario
 from tests.real.argo.ground import Ground
@@ -34,6 +35,7 @@ DELETE_SECONDS: Final = 400.0
 """A guest that ignores the power button is ended after its grace period."""
 FILESYSTEM_CLASS: Final = "wffc"
 """It waits for its first consumer, and CDI does not know its modes."""
+INTEGRITY: Final = {"pull": Integrity.SHA512, "land": Integrity.READ_BACK}
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ class Desk:
 
     def argo(self, ground: Ground) -> None:
         """`kubectl apply`; the target is not named, so the controller must find out that it is KubeVirt."""
+        ground.install(kubevirt={"disks": self.case.disks})
         ground.apply(*self.offered.documents, self.import_)
         imported = Imported(ground, self.namespace, self.case.name)
         status = imported.until(RUNNING, seconds=IMPORT_SECONDS)
-        assert {row.integrity for row in status.disk_import_status} == {"sha512"}
+        assert {row.integrity for row in status.disk_import_status} == {INTEGRITY[self.case.disks]}
         imported.delete()
         assert_nothing_left(Place(ground, self.namespace))
 
@@ -118,15 +121,18 @@ def test_an_imported_vm_boots_with_its_data(
 
 
 def assert_owned(desk: Desk) -> None:
-    """CDI compared the digest of each disk; the VM owns its DataVolumes, and they own their claims."""
+    """The VM owns its disks: the DataVolumes, which own their claims, or the claims on which disks landed."""
     vm = desk.found(MACHINE, desk.case.name)
     assert not vm["metadata"].get("ownerReferences")
     for name in attached_claims(vm).values():
-        data_volume, claim = desk.found(DATA_VOLUME, name), desk.found(CLAIM, name)
-        assert data_volume["metadata"]["annotations"][markers.INTEGRITY] == "sha512"
-        assert _owners(data_volume) == [vm["metadata"]["uid"]]
-        assert _owners(claim) == [data_volume["metadata"]["uid"]]
+        claim = desk.found(CLAIM, name)
         assert claim["spec"]["volumeMode"] == desk.case.mode
+        owner = vm
+        if desk.case.disks == "pull":
+            owner = desk.found(DATA_VOLUME, name)
+            assert owner["metadata"]["annotations"][markers.INTEGRITY] == "sha512"
+            assert _owners(owner) == [vm["metadata"]["uid"]]
+        assert _owners(claim) == [owner["metadata"]["uid"]]
 
 
 def assert_disks_go_with_the_vm(desk: Desk) -> None:
