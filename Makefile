@@ -6,6 +6,8 @@ CACHE := .cache
 BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
+# Tests start thousands of Python programs. Each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # the tests that need only Python
 PURE_TESTS := tests/unit
 
