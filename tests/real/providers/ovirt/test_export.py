@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +9,11 @@ import pytest
 from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
-from steps.model.plan import DiskFormat, ImportRef, Plan, PowerPlan, TargetKind, TargetPlan
+from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import connect
 from tests.real.ovirt.conftest import MIB, Images
 from tests.real.ovirt.lab import Lab
-from tests.real.ovirt.layout import ROOT
-from tests.real.providers.ovirt.conftest import RUN, MakeAccess, ignore
+from tests.real.providers.ovirt.conftest import MakeAccess, ignore
 
 
 def land(access: MakeAccess, machine: Machine, out: Path, number: int = 0) -> Landed:
@@ -90,90 +86,3 @@ def test_an_illegal_disk_is_noticed_before_the_vm_is_stopped(
         source.power_off(described, PowerPlan())
     assert caught.value.code is Exit.UNSUPPORTED
     assert lab.vm("web")["status"] == "up"
-
-
-# Killed attempts: the step as a process, held at each of its calls in turn.
-
-
-@pytest.fixture
-def step(
-    lab: Lab, access: MakeAccess, stopped: Machine, tmp_path: Path
-) -> Callable[..., subprocess.Popen[bytes]]:
-    """Starts a step of an import of the VM."""
-    made = access("export-disk-0")
-    request = tmp_path / "request"
-    request.mkdir()
-    plan = Plan(
-        run=RUN,
-        import_=ImportRef(name="web", uid="6f1d"),
-        source=made.plan,
-        vm="web",
-        target=TargetPlan(kind=TargetKind.DIRECTORY, format=DiskFormat.RAW),
-    )
-    plan.save(request / "plan.json")
-    stopped.save(request / "machine.json")
-
-    def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        folders = {"request": request, "scratch": tmp_path / "scratch", "credentials": made.credentials}
-        (tmp_path / "scratch").mkdir(exist_ok=True)
-        options = [f"--{key}={value}" for key, value in folders.items()]
-        argv = [sys.executable, "-m", f"steps.{name}", *arguments, *options, f"--outputs={tmp_path}"]
-        with (tmp_path / "log").open("ab") as log:
-            return subprocess.Popen(argv, cwd=ROOT, stderr=log)
-
-    return start
-
-
-def is_held(lab: Lab, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until a call of the step is held, or the step has ended."""
-    while process.poll() is None:
-        if lab.held(1):
-            return True
-    return False
-
-
-def test_an_export_killed_at_every_call_leaves_nothing(
-    lab: Lab,
-    images: Images,
-    tmp_path: Path,
-    step: Callable[..., subprocess.Popen[bytes]],
-) -> None:
-    calls = [
-        ("POST", "/imagetransfers$", "engine"),
-        ("GET", "/imagetransfers/", "engine"),
-        ("GET", "/extents$", "image"),
-        ("GET", "/images/[^/]*$", "image"),
-        ("POST", "/finalize$", "engine"),
-    ]
-    for method, path, kind in calls:
-        for when in ("before", "after"):
-            lab.hold(path, when, method=method, kind=kind)
-            process = step("export", "--disk", "disk-0")
-            if is_held(lab, process):
-                process.kill()
-                process.wait(60)
-            else:
-                assert process.returncode == 0  # nothing was left to do
-            lab.clear()
-    process = step("export", "--disk", "disk-0")
-    assert process.wait(300) == 0, (tmp_path / "log").read_text()
-    assert (tmp_path / "scratch" / "disk.raw").read_bytes() == images.raw.read_bytes()
-    assert step("release_source").wait(300) == 0
-    assert (tmp_path / "left").read_text().strip() == "[]"
-    assert lab.transfers(live=True) == []
-    assert {disk["status"] for disk in lab.disks()} == {"ok"}
-    assert lab.vm("web")["shutdowns"] == 0
-
-
-def test_a_transfer_of_a_killed_export_is_released(
-    lab: Lab, tmp_path: Path, step: Callable[..., subprocess.Popen[bytes]]
-) -> None:
-    lab.hold("/extents$", "before", method="GET", kind="image")
-    process = step("export", "--disk", "disk-0")
-    assert is_held(lab, process)
-    process.kill()
-    process.wait(60)
-    lab.clear()
-    assert len(lab.transfers(live=True)) == 1
-    assert step("release_source").wait(300) == 0
-    assert lab.transfers(live=True) == []
