@@ -30,7 +30,7 @@ fuzz: ## Fuzz every parser of foreign bytes for a minute each; print the seed, w
 	@VMFERRY_FUZZ_SECONDS=60 $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
 e2e: ## Run whole imports in the lab: real Kubernetes and Harvester, and Argo if its binaries exist (root)
-	@$(PREPARE) packages python vcenter guest helm syft
+	@$(PREPARE) packages python vcenter guest helm syft ovirt
 	@tests/real/cluster/run
 
 e2e-smoke: ## Run the part of e2e for CI: chart, one import, one retry, one deletion; about ten minutes (root)

@@ -11,6 +11,7 @@ import pytest
 from controller.operator.observe.grant import ALLOWED
 from steps.model.kinds import CLAIM, MACHINE, STORAGE_CLASS
 from tests.real import scenario
+from tests.real.argo.consoles import fresh_console, reported
 from tests.real.argo.ground import Ground, eventually
 from tests.real.argo.world import INVALID, RUNNING, World, a_vm, bytes_of, claims_of, images_of, world
 from tests.real.guest import datadisk
@@ -36,16 +37,11 @@ def test_vm_of_the_readme_boots_with_its_data(ground: Ground, tmp_path: Path) ->
                 {"sourceNetwork": "prod-pg", "destinationNetwork": "vlan2"},
             ],
         )
-        console = ground.lab.state / "consoles" / f"{made.namespace}-{scenario.VM}.log"
-        console.unlink(missing_ok=True)  # of an earlier run
+        console = fresh_console(ground, made)
         ground.apply(*made.source(), document)
         imported = made.imported(scenario.VM)
         status = imported.until(RUNNING)
-        eventually(console.exists, "the guest's console", 60)
-        eventually(
-            lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
-        )
-        report = scenario.proven(console.read_text(errors="replace"), data)
+        report = scenario.proven(reported(console), data)
         assert [nic.mac for nic in report.nics] == list(scenario.MACS)
         assert made.simulator.vm(scenario.VM)["shutdowns"] == 1
         assert {row.integrity for row in status.disk_import_status} == {"sha512"}

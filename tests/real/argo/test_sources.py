@@ -13,13 +13,17 @@ from steps.model.kinds import API_VERSION, Object
 from steps.model.sources import SourceKind
 from tests import demosources
 from tests.real import scenario
+from tests.real.argo.consoles import fresh_console, reported
 from tests.real.argo.ground import HOST, Ground, eventually
 from tests.real.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, place
 from tests.real.argo.website import PASSWORD, USER, site
 from tests.real.argo.world import a_disk
+from tests.real.guest import datadisk
 from tests.real.openstack import machines
 from tests.real.openstack.cloud import Cloud, Project
 from tests.real.openstack.stack import operate
+from tests.real.ovirt import guest
+from tests.real.ovirt.lab import Lab as Ovirt
 from tests.unit.steps.providers.ova.make import build_ova
 
 pytestmark = pytest.mark.argo
@@ -42,6 +46,33 @@ def test_ova_behind_https_is_imported(ground: Ground, tmp_path: Path) -> None:
         assert imported.status.percent == 100
         ranged = [line for line in web.asked() if " 206 " in line]
         assert len(ranged) > len(originals)
+
+
+def test_guest_of_an_ovirt_boots_with_its_data(ground: Ground, tmp_path: Path) -> None:
+    """Its disks come from the real ovirt-imageio; the engine is a stand-in."""
+    scenario.guest_image()
+    data = datadisk.make(tmp_path / "data.img", stay=True)
+    with (
+        Ovirt.start(guest.inventory(data.path), tmp_path / "engine", listen=f"{HOST}:0") as engine,
+        place(ground, "it-ovirt") as made,
+    ):
+        secret, source = demosources.ovirt_source(engine, made.namespace)
+        mapping = [
+            {"sourceNetwork": name, "destinationNetwork": f"vlan{number}"}
+            for number, name in enumerate(guest.NETWORKS, 1)
+        ]
+        reference = {"kind": "OvirtSource", "name": "engine"}
+        document = made.document(scenario.VM, reference, networkMapping=mapping)
+        console = fresh_console(ground, made)
+        ground.apply(document, source, secret)
+        status = made.imported(scenario.VM).until(RUNNING)
+        assert {row.integrity for row in status.disk_import_status} == {"sha512"}
+        report = scenario.proven(reported(console), data)
+        assert [nic.mac for nic in report.nics] == list(scenario.MACS)
+        vm = engine.vm(scenario.VM)
+        assert (vm["status"], vm["shutdowns"], vm["stops"]) == ("down", 1, 0)
+        assert engine.transfers(live=True) == []
+        assert {disk["status"] for disk in engine.disks()} == {"ok"}
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +156,10 @@ def test_openstack_server_boots_with_its_data(ground: Ground, project: Project, 
     scenario.guest_image()
     with place(ground, "it-cloud-guest") as made:
         stage = demosources.openstack_stage(project, tmp_path, made.namespace, stay=True)
-        console = ground.lab.state / "consoles" / f"{made.namespace}-{scenario.VM}.log"
-        console.unlink(missing_ok=True)  # of an earlier run
+        console = fresh_console(ground, made)
         ground.kubectl("apply", "-f", str(stage.manifests))
         made.imported(scenario.VM).until(RUNNING, seconds=900)
-        eventually(console.exists, "the guest's console", 60)
-        eventually(
-            lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
-        )
-        report = scenario.proven(console.read_text(errors="replace"), stage.data)
+        report = scenario.proven(reported(console), stage.data)
         assert [nic.mac for nic in report.nics] == list(scenario.MACS)
         assert project.held() == []
 

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from itertools import combinations
 from typing import Final, Literal
 
-Source = Literal["vsphere", "ova", "openstack"]
+Source = Literal["vsphere", "ova", "openstack", "ovirt"]
 Way = Literal["embedded", "argo"]
 Firmware = Literal["bios", "uefi"]
 Bus = Literal["virtio", "sata"]
@@ -14,7 +14,7 @@ Mode = Literal["Block", "Filesystem"]
 Disks = Literal["pull", "land"]
 
 VALUES: Final[tuple[tuple[str, ...], ...]] = (
-    ("vsphere", "ova", "openstack"),
+    ("vsphere", "ova", "openstack", "ovirt"),
     ("embedded", "argo"),
     ("bios", "uefi"),
     ("virtio", "sata"),
@@ -56,9 +56,11 @@ CASES: Final = {
         Case("ova", "argo", "uefi", "virtio", "Block"),
         Case("openstack", "argo", "bios", "virtio", "Filesystem"),
         Case("openstack", "embedded", "uefi", "sata", "Block"),
+        Case("ovirt", "embedded", "bios", "virtio", "Filesystem"),
         Case("vsphere", "argo", "bios", "virtio", "Block", "land"),
         Case("ova", "argo", "uefi", "sata", "Filesystem", "land"),
         Case("openstack", "argo", "bios", "virtio", "Block", "land"),
+        Case("ovirt", "argo", "uefi", "sata", "Block", "land"),
     )
 }
 

@@ -20,6 +20,9 @@ from tests.real.e2e import harness
 from tests.real.guest import datadisk
 from tests.real.openstack import machines
 from tests.real.openstack.cloud import Project
+from tests.real.ovirt import guest
+from tests.real.ovirt.inventory import Disk, Nic
+from tests.real.ovirt.lab import Lab
 from tests.real.simulator import Simulator
 from tests.real.virt.cases import Case
 from tests.unit.steps.providers.ova.make import Flavour, build_ova
@@ -98,6 +101,35 @@ def ova(case: Case, folder: Path, host: str, namespace: str) -> Iterator[Offered
             "spec": {"url": f"{web.url}/guest.ova", "credentials": {"name": "login"}},
         }
         yield Offered([secret, source], _reference(source), data, list)
+
+
+@contextmanager
+def ovirt(case: Case, folder: Path, host: str, namespace: str) -> Iterator[Offered]:
+    """A stand-in of an engine, with the real ovirt-imageio."""
+    data = datadisk.make(folder / "data.img", stay=True)
+    disks = [
+        Disk(file=file, alias=file.stem, bootable=file == scenario.GUEST, interface=case.bus)
+        for file in (scenario.GUEST, data.path)
+    ]
+    vm: dict[str, Any] = {
+        "disks": disks,
+        "nics": [Nic(network=guest.NETWORKS[0], mac=scenario.MACS[0])],
+        "bios_type": "q35_ovmf" if case.firmware == "uefi" else "q35_sea_bios",
+    }
+    described = guest.inventory(data.path, **vm)
+    with Lab.start(described, folder / "engine", listen=f"{host}:0") as lab:
+        documents = demosources.ovirt_source(lab, namespace)
+
+        def left() -> list[Any]:
+            status = lab.vm(scenario.VM)["status"]
+            locked = [disk["alias"] for disk in lab.disks() if disk["status"] != "ok"]
+            return [
+                *lab.transfers(live=True),
+                *locked,
+                *([] if status == "down" else [f"the VM is {status}"]),
+            ]
+
+        yield Offered(documents, _reference(documents[1]), data, left)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Whole imports with the target kubevirt, into the real CDI and the real KubeVirt: the guest boots.
 
-Nothing is played but the vCenter: Argo, CDI, KubeVirt and OpenStack are the real ones.
+Nothing is played but the vCenter and oVirt's engine: Argo, CDI, KubeVirt, OpenStack and ovirt-imageio are the
+real ones.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def offered(
         with sources.openstack(case, folder, request.getfixturevalue("project"), namespace) as found:
             yield found
         return
-    make = {"vsphere": sources.vsphere, "ova": sources.ova}[case.source]
+    make = {"vsphere": sources.vsphere, "ova": sources.ova, "ovirt": sources.ovirt}[case.source]
     with make(case, folder, lab.host, namespace) as found:
         yield found
 
