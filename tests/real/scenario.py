@@ -106,6 +106,20 @@ def manifests(simulator: Simulator, namespace: str = "default", **spec: Any) -> 
     return [secret, source, import_]
 
 
+def v2v_login(simulator: Simulator, password: str = "") -> str:
+    """The text of a Secret of `v2v.kubevirt.io` with the login of a simulated vCenter."""
+    authority = simulator.ca.read_text().replace("\n", "\n  ")
+    values = {
+        "apiUrl": simulator.url,
+        "username": simulator.username,
+        "password": password or simulator.password,
+    }
+    return (
+        "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
+        + f"caCert: |\n  {authority}\n"
+    )
+
+
 def write(path: Path, documents: list[Json]) -> Path:
     """Documents as one YAML file that only its owner may read, as it contains a password."""
     path.touch(mode=0o600)

@@ -17,6 +17,7 @@ from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
 from controller.operator.routing import ImportKey
 from steps.model.kinds import V2V_IMPORT
+from tests.real import scenario
 from tests.real.controller import apiserver
 from tests.real.controller.apiserver import ApiServer
 from tests.real.simulator import Simulator
@@ -90,22 +91,13 @@ def test_a_secret_is_checked_at_the_vcenter(tmp_path: Path) -> None:
         world = V2vWorld()
         world.tick = 0
         world.kubelet = Kubelet(FakeNode(world.cluster), programs.run, time.monotonic)
-        world.put_secret("vcenter-login", vmware=login(simulator, "wrong"))
+        world.put_secret("vcenter-login", vmware=scenario.v2v_login(simulator, "wrong"))
         settle(world)
         assert world.condition("Valid").reason == "UnreachableProvider"
-        world.put_secret("vcenter-login", vmware=login(simulator, simulator.password))
+        world.put_secret("vcenter-login", vmware=scenario.v2v_login(simulator))
         settle(world)
         assert world.workflows() == [world.run]
         assert simulator.sessions() == []
-
-
-def login(simulator: Simulator, password: str) -> str:
-    authority = simulator.ca.read_text().replace("\n", "\n  ")
-    values = {"apiUrl": simulator.url, "username": simulator.username, "password": password}
-    return (
-        "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
-        + f"caCert: |\n  {authority}\n"
-    )
 
 
 def settle(world: V2vWorld) -> None:
