@@ -19,6 +19,7 @@ from steps.model.kinds import (
     CONFIG_MAP,
     IMAGE,
     IMPORT,
+    IMPORTS,
     MACHINE,
     POD,
     SECRET,
@@ -295,8 +296,15 @@ def namespace(ground: Ground, name: str, networks: Sequence[str] = NETWORKS) -> 
 
 def remove(ground: Ground, name: str) -> None:
     """Delete a namespace; its imports are deleted first, as the controller may need objects in it."""
-    with contextlib.suppress(StepError):
-        for one in ground.cluster.find(IMPORT, name):
-            ground.cluster.delete(IMPORT, one["metadata"]["name"], name)
-        eventually(lambda: not ground.cluster.find(IMPORT, name), f"the imports of {name} to go", 180)
+    for kind in IMPORTS.values():
+        with contextlib.suppress(StepError):
+            _delete_all(ground, kind, name)
     ground.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=300s")
+
+
+def _delete_all(ground: Ground, kind: Kind, namespace: str) -> None:
+    for one in ground.cluster.find(kind, namespace):
+        ground.cluster.delete(kind, one["metadata"]["name"], namespace)
+    eventually(
+        lambda: not ground.cluster.find(kind, namespace), f"the {kind.plural} of {namespace} to go", 180
+    )
