@@ -11,12 +11,12 @@ import pytest
 from controller.operator.observe.grant import ALLOWED
 from steps.model.kinds import CLAIM, MACHINE, STORAGE_CLASS
 from tests.real import scenario
-from tests.real.argo.consoles import fresh_console, reported
 from tests.real.argo.ground import Ground, eventually
 from tests.real.argo.world import INVALID, RUNNING, World, a_vm, bytes_of, claims_of, images_of, world
 from tests.real.guest import datadisk
 from tests.real.standins import harvester_machines
 from tests.real.standins.api import Api
+from tests.real.standins.consoles import fresh_console, reported
 from tests.real.standins.crds import LONGHORN_CLASS, V1_CLASS
 
 pytestmark = pytest.mark.argo
@@ -37,7 +37,7 @@ def test_vm_of_the_readme_boots_with_its_data(ground: Ground, tmp_path: Path) ->
                 {"sourceNetwork": "prod-pg", "destinationNetwork": "vlan2"},
             ],
         )
-        console = fresh_console(ground, made)
+        console = fresh_console(ground.lab, made.namespace)
         ground.apply(*made.source(), document)
         imported = made.imported(scenario.VM)
         status = imported.until(RUNNING)

@@ -13,7 +13,6 @@ from steps.model.kinds import API_VERSION, Object
 from steps.model.sources import SourceKind
 from tests import demosources
 from tests.real import scenario
-from tests.real.argo.consoles import fresh_console, reported
 from tests.real.argo.ground import HOST, Ground, eventually
 from tests.real.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, place
 from tests.real.argo.website import PASSWORD, USER, site
@@ -24,6 +23,7 @@ from tests.real.openstack.cloud import Cloud, Project
 from tests.real.openstack.stack import operate
 from tests.real.ovirt import guest
 from tests.real.ovirt.lab import Lab as Ovirt
+from tests.real.standins.consoles import fresh_console, reported
 from tests.unit.steps.providers.ova.make import build_ova
 
 pytestmark = pytest.mark.argo
@@ -63,7 +63,7 @@ def test_guest_of_an_ovirt_boots_with_its_data(ground: Ground, tmp_path: Path) -
         ]
         reference = {"kind": "OvirtSource", "name": "engine"}
         document = made.document(scenario.VM, reference, networkMapping=mapping)
-        console = fresh_console(ground, made)
+        console = fresh_console(ground.lab, made.namespace)
         ground.apply(document, source, secret)
         status = made.imported(scenario.VM).until(RUNNING)
         assert {row.integrity for row in status.disk_import_status} == {"sha512"}
@@ -156,7 +156,7 @@ def test_openstack_server_boots_with_its_data(ground: Ground, project: Project, 
     scenario.guest_image()
     with place(ground, "it-cloud-guest") as made:
         stage = demosources.openstack_stage(project, tmp_path, made.namespace, stay=True)
-        console = fresh_console(ground, made)
+        console = fresh_console(ground.lab, made.namespace)
         ground.kubectl("apply", "-f", str(stage.manifests))
         made.imported(scenario.VM).until(RUNNING, seconds=900)
         report = scenario.proven(reported(console), stage.data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from controller.operator import limits
 from controller.operator.act import objects
@@ -20,12 +19,9 @@ from tests.real import scenario
 from tests.real.cluster.chart import Chart
 from tests.real.cluster.lab import Lab
 from tests.real.guest import report
-from tests.real.standins.process import eventually
+from tests.real.standins.consoles import console_of, reported
 from workflows.api.sources import VmwareSource
 from workflows.plan import plan
-
-GUEST_BOOTS = 300.0
-"""Seconds for a guest to report with QEMU's own emulation, on a busy host."""
 
 
 @dataclass
@@ -87,16 +83,7 @@ class World:
 
     def proven(self) -> report.GuestReport:
         """Read the imported VM's report after its boot, and compare its bytes with the source's."""
-        console = self.console()
-        eventually(
-            lambda: console.exists() and b"VMFERRY-GUEST done" in console.read_bytes(),
-            "the guest's report",
-            GUEST_BOOTS,
-        )
-        return scenario.proven(console.read_text(errors="replace"), self.vcenter.data)
-
-    def console(self) -> Path:
-        return self.lab.place.state / "consoles" / f"{self.namespace}-{scenario.VM}.log"
+        return scenario.proven(reported(console_of(self.lab.place, self.namespace)), self.vcenter.data)
 
     def _manifests(self, **spec: object) -> list[Object]:
         return scenario.manifests(self.vcenter.simulator, self.namespace, **spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,11 @@ def _manifests(vcenter: Simulator, path: Path, storage_class: str) -> Path:
     spec: Json = {"virtualMachineName": "shop", "folder": None, "networkMapping": []}
     import_["spec"] = {**import_["spec"], **spec, "storageClass": storage_class}
     return scenario.write(path, [secret, source, import_])
+
+
+def kubectl(where: Lab, *arguments: str) -> None:
+    program = where.kubeconfig.parent / "bin" / "kubectl"
+    subprocess.run([program, "--kubeconfig", where.kubeconfig, "-n", TESTED, *arguments], check=True)
 
 
 def same_bytes(original: Path, found: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from steps.targets.cluster import markers
 from steps.targets.cluster.vm_objects import attached_claims
 from tests.real.e2e import harness
 from tests.real.e2e.conftest import MakeDisk
-from tests.real.laptop.desk import OPTIONS, SLOW, TESTED, Desk, same_bytes
+from tests.real.laptop.desk import OPTIONS, SLOW, TESTED, Desk, kubectl, same_bytes
 from tests.real.simulator import Simulator
 from tests.real.standins import harvester_machines
 from tests.real.standins.api import NAMESPACE, Api
@@ -141,16 +140,18 @@ def test_an_import_resumes_after_a_kill_during_the_download(desk: Desk, where: L
         assert len(desk.made(MACHINE)) == 1
 
 
-def kubectl(where: Lab, *arguments: str) -> None:
-    program = where.kubeconfig.parent / "bin" / "kubectl"
-    subprocess.run([program, "--kubeconfig", where.kubeconfig, "-n", TESTED, *arguments], check=True)
-
-
-def test_a_failed_image_ends_its_serve_and_retry_runs_both(desk: Desk, where: Lab) -> None:
+def test_a_failed_image_ends_its_serve_and_retry_runs_both(
+    desk: Desk, where: Lab, vcenter: Simulator
+) -> None:
+    """The quota is filled after `admit` has found room in it."""
+    vcenter.hold("ShutdownGuest")
     with running(where, *OPTIONS):
-        kubectl(where, "create", "quota", "none", "--hard=count/virtualmachineimages.harvesterhci.io=0")
-        kubectl(where, "wait", "quota/none", "--for=jsonpath={.status.hard}", "--timeout=60s")
-        ended = desk.run()
+        with desk.started() as run:
+            run.until(lambda: bool(vcenter.held(1)), why="the VM is shut down")
+            kubectl(where, "create", "quota", "none", "--hard=count/virtualmachineimages.harvesterhci.io=0")
+            kubectl(where, "wait", "quota/none", "--for=jsonpath={.status.hard}", "--timeout=60s")
+            vcenter.release()
+            ended = run.wait()
         assert ended.code == Exit.NO_SPACE, ended.err
         assert ended.error.startswith("error: shop: image disk-")
         codes = {
@@ -180,7 +181,7 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
 @pytest.mark.parametrize(
     ("environ", "message", "code"),
     [
-        ({"KUBECONFIG": ""}, "KUBECONFIG is not set; set it to the file", Exit.INVALID),
+        ({"KUBECONFIG": ""}, "KUBECONFIG is not set; set it to the kubeconfig file", Exit.INVALID),
         ({"SVC_ADDRESS": ""}, "SVC_ADDRESS is not set: the cluster fetches the disks", Exit.INVALID),
         ({"SVC_ADDRESS": "http://x"}, "SVC_ADDRESS 'http://x' is not an address; write HOST", Exit.INVALID),
         ({"PATH": "/nowhere"}, "nginx is missing; install", Exit.INVALID),

@@ -13,7 +13,7 @@ from steps.targets.cluster import markers
 from steps.targets.cluster.vm_objects import attached_claims
 from tests.real.e2e import harness
 from tests.real.e2e.conftest import MakeDisk
-from tests.real.laptop.desk import OPTIONS, SLOW, TESTED, Desk, same_bytes
+from tests.real.laptop.desk import OPTIONS, SLOW, TESTED, Desk, kubectl, same_bytes
 from tests.real.simulator import Simulator
 from tests.real.standins.api import Api
 from tests.real.standins.asked import gone
@@ -109,11 +109,10 @@ def test_a_volume_of_others_keeps_its_content_and_the_disk_gets_another_name(
 
 
 def test_a_quota_without_room_is_refused_before_the_vm_is_shut_down(
-    desk: Desk, where: Lab, api: Api, vcenter: Simulator
+    desk: Desk, where: Lab, vcenter: Simulator
 ) -> None:
-    spec = {"hard": {"requests.storage": "1Mi"}}
-    metadata = {"name": "small", "namespace": TESTED}
-    api.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
+    kubectl(where, "create", "quota", "small", "--hard=requests.storage=1Mi")
+    kubectl(where, "wait", "quota/small", "--for=jsonpath={.status.hard}", "--timeout=60s")
     before = harness.tasks(vcenter, "shop")
     with running(where, *OPTIONS):
         ended = desk.run()
