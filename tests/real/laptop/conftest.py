@@ -48,7 +48,15 @@ def namespace(where: Lab, api: Api) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def vcenter(originals: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+def simulator(originals: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     machines = [harness.machine("shop", *originals, power="on")]
-    with harness.vcenter(tmp_path_factory.mktemp("vc"), *machines) as simulator:
-        yield simulator
+    with harness.vcenter(tmp_path_factory.mktemp("vc"), *machines) as started:
+        yield started
+
+
+@pytest.fixture
+def vcenter(simulator: Simulator) -> Simulator:
+    """The vCenter, without faults; its VM runs, also after a test that imported it."""
+    simulator.clear()
+    simulator.set_power("shop", "on")
+    return simulator
