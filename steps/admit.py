@@ -29,7 +29,7 @@ from steps.targets import connect
 
 if TYPE_CHECKING:
     from steps.targets.cluster.run_objects import RunObjects
-    from steps.targets.kubevirt.landing_claims import LandingClaims
+    from steps.targets.landing.claims import LandingClaims
 
     ClaimsFor = Callable[[Volumes], LandingClaims]
 
@@ -162,7 +162,7 @@ def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     run_objects = RunObjects(plan, cluster, namespace)
     if plan.target.way is not DiskWay.LAND:
         return ClusterFiles(run_objects, machine, workflow.name)
-    from steps.targets.kubevirt.landing_claims import LandingClaims  # noqa: PLC0415 - likewise
+    from steps.targets.landing.claims import LandingClaims  # noqa: PLC0415 - likewise
 
     def claims(volumes: Volumes) -> LandingClaims:
         return LandingClaims(plan, machine, cluster, context.stop, volumes=volumes, release=namespace)

@@ -26,7 +26,8 @@ from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.storage import VolumeStorage, scratch_for, storage_of
+from steps.targets.landing.manifest import claim_manifest
+from steps.targets.landing.storage import VolumeStorage, scratch_for, storage_of
 
 APIS: Final = (("kubevirt.io", "KubeVirt"), ("cdi.kubevirt.io", "CDI"))
 LANDING_APIS: Final = APIS[:1]
@@ -111,9 +112,7 @@ class AdmissionCheck:
     def _claim_manifest(self, disk: DiskId, storage: VolumeStorage) -> Object:
         """The claim that CDI, or `hand-over`, will create. No webhook of CDI checks it."""
         size = storage.claim_size(self._machine.disk(disk).capacity)
-        return objects.claim_manifest(
-            self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage
-        )
+        return claim_manifest(self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage)
 
     def _check_network(self, destination: str) -> None:
         """KubeVirt accepts a VM whose network does not exist; its pod then never starts."""

@@ -17,7 +17,7 @@ from steps.model import names
 from steps.model.kinds import POD, Object
 from steps.model.mapping import shape
 from steps.model.plan import DiskWay, ImportRef, TargetKind
-from steps.targets.kubevirt.placement import Placement
+from steps.targets.landing.placement import Placement
 from tests.real.chart.test_chart import RELEASE, helm
 from tests.real.policy.judge import POD_NAME, Client, Json, Request
 from tests.real.policy.test_step_policy import (

@@ -28,13 +28,14 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
-from steps.targets.cluster.ownership import is_of_run, labels_of, refuse_deleting
+from steps.targets.cluster.ownership import is_of_run, refuse_deleting
 from steps.targets.cluster.run_objects import RunObjects
 from steps.targets.cluster.scratch_limit import ScratchLimit
 from steps.targets.cluster.serving import POLL
-from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.placement import Placement
-from steps.targets.kubevirt.storage import VolumeStorage, storage_of
+from steps.targets.landing.finished import is_finished
+from steps.targets.landing.manifest import claim_manifest
+from steps.targets.landing.placement import Placement
+from steps.targets.landing.storage import VolumeStorage, storage_of
 
 log = structlog.get_logger()
 
@@ -149,7 +150,7 @@ class LandingClaims:
     # --- the claims
 
     def _manifests(self, disk: Disk, storage: VolumeStorage, owner: Object) -> list[Object]:
-        volume = objects.claim_manifest(
+        volume = claim_manifest(
             self._plan,
             disk.id,
             name=self._claim_name(disk.id),
@@ -249,18 +250,6 @@ class LandingClaims:
 def landing_claim_name(plan: Plan, volumes: Volumes, disk: DiskId, release: str) -> str:
     """The claim on which a disk lands: under its final name where both namespaces are one."""
     return volumes.names[disk] if plan.target.namespace == release else names.claim(plan.run, disk)
-
-
-def is_finished(claim: Object, plan: Plan, disk: DiskId) -> bool:
-    """Whether `hand-over` has finished the claim for this disk of this run."""
-    annotations = claim["metadata"].get("annotations") or {}
-    return (
-        is_of_run(claim, plan)
-        and labels_of(claim).get(names.LABEL_DISK) == disk
-        and annotations.get(markers.PUBLISHED) == f"{plan.run}/{disk}"
-        and markers.UNFINISHED not in annotations
-        and "deletionTimestamp" not in claim["metadata"]
-    )
 
 
 def _subject(event: Object) -> tuple[str, str]:

@@ -40,7 +40,7 @@ from steps.targets.cluster.ownership import (
     refuse_deleting,
 )
 from steps.targets.cluster.serving import POLL
-from steps.targets.kubevirt.landing_claims import is_finished
+from steps.targets.landing.finished import is_finished
 
 log = structlog.get_logger()
 
