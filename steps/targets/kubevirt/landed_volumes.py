@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steps.model.kinds import CLAIM, Object
 from steps.model.machine import DiskId
-from steps.model.mapping import Shape
+from steps.model.mapping import Shape, TargetDisk
 from steps.targets.kubevirt.owned_volumes import OwnedVolumes
 from steps.targets.landing.finished import finished_claim, verify_finished
 
@@ -17,8 +17,8 @@ class LandedVolumes(OwnedVolumes):
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
         return {disk.id: str(self._finished(disk.id)["metadata"]["name"]) for disk in shape.disks}
 
-    def verify(self, disk: DiskId, claim: Object) -> None:
-        verify_finished(claim, self._plan, disk)
+    def verify(self, disk: TargetDisk, claim: Object) -> None:
+        verify_finished(claim, self._plan, disk.id)
 
     def _finished(self, disk: DiskId) -> Object:
         return finished_claim(self._cluster, self._plan, disk)
