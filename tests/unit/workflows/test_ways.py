@@ -12,7 +12,7 @@ from controller.manifests.resolve import jobs, refuse_landing
 from steps.model.mapping import disk_way
 from steps.model.plan import DiskFormat, DiskWay, TargetKind, TargetPlan
 from steps.model.sources import SourceKind
-from tests.unit.builders import a_disk, a_source, an_import
+from tests.unit.builders import a_disk, a_secret, a_source, an_import
 from tests.unit.controller.manifests.test_resolve import NOTHING, given
 from workflows import argo_names, ways
 from workflows.author.installation import Installation
@@ -82,12 +82,13 @@ def test_a_folder_has_only_files() -> None:
 
 
 def test_a_local_process_can_plan_plain_volumes_and_not_make_them() -> None:
-    manifests = given(an_import(diskMapping=PLAIN), a_source())
+    manifests = given(an_import(diskMapping=PLAIN), a_source(), a_secret(username="a", password="b"))  # noqa: S106
     resolved = jobs(manifests, NOTHING, harvester(mounts_claims=False))
     with pytest.raises(InvalidManifestsError) as caught:
         refuse_landing(resolved)
     assert ways.EMBEDDED_VOLUME in str(caught.value.faults)
-    refuse_landing(jobs(given(an_import(), a_source()), NOTHING, harvester(mounts_claims=False)))
+    manifests.imports["default", "web"] = an_import()
+    refuse_landing(jobs(manifests, NOTHING, harvester(mounts_claims=False)))
 
 
 def test_a_word_that_is_no_form_is_refused() -> None:
