@@ -7,6 +7,7 @@ value `harvester.allowVolumes`.
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,7 +131,7 @@ class Import:
     def carry_out(self, admit: Any, hand_over: Any) -> None:
         """As Argo runs both steps: what fails for a temporary cause runs again."""
         for step, cluster in ((self.admit, admit), (self.hand_over, hand_over)):
-            wait_for(lambda step=step, cluster=cluster: self._is_done(step, cluster), "the step does not end")
+            wait_for(partial(self._is_done, step, cluster), "the step does not end")
 
     def _is_done(self, step: Any, cluster: Any) -> bool:
         try:

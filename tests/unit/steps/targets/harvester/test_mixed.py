@@ -25,6 +25,7 @@ from steps.targets.cluster.discard import discard
 from steps.targets.cluster.halting import halt
 from steps.targets.harvester import KINDS
 from steps.targets.harvester.plain_volumes import LVM, plain_storage
+from tests.unit.steps.targets.harvester.harvester_rules import RESERVED
 from tests.unit.steps.targets.harvester.mixed_world import RELEASE, TENANT, MixedWorld
 from tests.unit.steps.targets.harvester.stand_ins import a_class
 from tests.unit.steps.targets.kubevirt.world import a_profile
@@ -192,6 +193,16 @@ def test_the_class_of_an_image_is_refused() -> None:
     error = failure(world.admit)
     assert error.code is Exit.INVALID
     assert "image vmi-1" in str(error)
+    assert world.cluster.all(CLAIM, RELEASE) == []
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_class_that_harvester_reserves_is_refused_in_its_words(name: str) -> None:
+    world = MixedWorld(plain=(0, 1), storage_class=name)
+    world.cluster.put(a_class(name))
+    error = failure(world.admit)
+    assert error.code is Exit.INVALID
+    assert f"can not create volume with the reserved storage class {name}" in str(error)
     assert world.cluster.all(CLAIM, RELEASE) == []
 
 
