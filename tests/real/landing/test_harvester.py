@@ -181,9 +181,16 @@ def test_one_disk_lands_and_the_other_gets_scratch_with_the_rights_of_the_chart(
     assert made.rows[PLAIN].landed == "true"
 
 
+PARTS: Final = 3
+"""Tests that share the requests, so that each of them ends in time on a slow machine."""
+
+
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("answer_only", [False, True], ids=["request lost", "answer lost"])
-def test_a_kill_at_every_request_has_the_same_result(server: ApiServer, *, answer_only: bool) -> None:
-    for at in itertools.count():
+def test_a_kill_at_every_request_has_the_same_result(
+    server: ApiServer, *, answer_only: bool, part: int
+) -> None:
+    for at in itertools.count(part, PARTS):
         made = Import(server)
         admit, hand_over = made.client("admit"), made.client("hand-over")
         killed = Killed(admit, at, answer_only=answer_only)
