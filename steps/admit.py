@@ -15,13 +15,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from steps.model import names
 from steps.model.admission import Verdict
 from steps.model.concerns import about
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
+from steps.model.landing import MixedDisk
 from steps.model.limits import exceeded
 from steps.model.machine import Machine
-from steps.model.mapping import Shape, blocking, shape
+from steps.model.mapping import Shape, blocking, disk_way, shape
 from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.program import Arguments, Context, log, run
@@ -29,7 +31,7 @@ from steps.targets import connect
 
 if TYPE_CHECKING:
     from steps.targets.cluster.run_objects import RunObjects
-    from steps.targets.kubevirt.landing_claims import LandingClaims
+    from steps.targets.landing.claims import LandingClaims
 
     ClaimsFor = Callable[[Volumes], LandingClaims]
 
@@ -149,6 +151,27 @@ class LandingFiles(ClusterFiles):
         return [one.model_dump() for one in self._claims(volumes).ensure(target_shape)]
 
 
+class MixedFiles(LandingFiles):
+    """The same if some disks land on their volumes. The others have scratch and a Service."""
+
+    def __init__(
+        self, run_objects: RunObjects, plan: Plan, machine: Machine, workflow: str, claims: ClaimsFor
+    ) -> None:
+        super().__init__(run_objects, machine, workflow, claims)
+        self._plan = plan
+
+    def disks(self, target_shape: Shape, volumes: Volumes) -> list[Any]:
+        """Where each disk is copied to, in the order of the VM."""
+        pulled = [disk for disk in self._machine.disks if disk_way(disk, self._plan.target) is DiskWay.PULL]
+        scratch = self._run_objects.scratch_claims(pulled)
+        landed = self._claims(volumes).ensure(target_shape, scratch)
+        self._run_objects.ensure_services(pulled)
+        run = self._plan.run
+        rows = {one.disk: MixedDisk.on_volume(one, names.notes(run, one.disk)) for one in landed}
+        rows |= {disk.id: MixedDisk.on_scratch(disk.id, names.claim(run, disk.id)) for disk in pulled}
+        return [rows[disk.id].model_dump() for disk in self._machine.disks]
+
+
 def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
     from steps.targets.cluster.completion import WorkflowRef  # noqa: PLC0415
@@ -160,13 +183,24 @@ def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     machine = read_machine(cluster, workflow, context.stop)
     refuse_excess(plan, machine)
     run_objects = RunObjects(plan, cluster, namespace)
-    if plan.target.way is not DiskWay.LAND:
+    if plan.target.way is DiskWay.PULL:
         return ClusterFiles(run_objects, machine, workflow.name)
-    from steps.targets.kubevirt.landing_claims import LandingClaims  # noqa: PLC0415 - likewise
+    from steps.targets import landing_storage  # noqa: PLC0415 - likewise
+    from steps.targets.landing.claims import LandingClaims  # noqa: PLC0415
 
     def claims(volumes: Volumes) -> LandingClaims:
-        return LandingClaims(plan, machine, cluster, context.stop, volumes=volumes, release=namespace)
+        return LandingClaims(
+            plan,
+            machine,
+            cluster,
+            context.stop,
+            volumes=volumes,
+            release=namespace,
+            storage_of=landing_storage(plan),
+        )
 
+    if plan.target.way is DiskWay.MIXED:
+        return MixedFiles(run_objects, plan, machine, workflow.name, claims)
     return LandingFiles(run_objects, machine, workflow.name, claims)
 
 

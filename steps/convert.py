@@ -24,6 +24,7 @@ from steps.disk.proof import prove
 from steps.disk.volume import Volume
 from steps.model import scratch
 from steps.model.contract import VOLUME, Exit, StepError
+from steps.model.mapping import disk_way
 from steps.model.plan import DiskFormat, DiskWay
 from steps.model.scratch import Ready
 from steps.runtime.program import Arguments, Context, log, run
@@ -90,7 +91,7 @@ def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
     """
     plan, disk = context.plan(), context.machine().disk(disk_id)
     target_format = plan.target.format
-    if plan.target.way is DiskWay.LAND:
+    if disk_way(disk, plan.target) is DiskWay.LAND:
         prove(
             Volume.at(VOLUME, context.scratch),
             disk.id,

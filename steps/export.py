@@ -17,6 +17,8 @@ from steps.disk.land import Landed, Source, land
 from steps.disk.volume import Place, Volume
 from steps.model import scratch
 from steps.model.contract import VOLUME, Exit, StepError
+from steps.model.machine import Disk
+from steps.model.mapping import disk_way
 from steps.model.plan import DiskFormat, DiskWay, Plan
 from steps.providers import Provider
 from steps.providers.outage import with_source
@@ -66,11 +68,11 @@ def body(context: Context) -> None:
     )
 
 
-def landing_place(context: Context, plan: Plan) -> Place:
-    """Where a disk lands: on scratch, or on the volume that it will live on."""
-    if plan.target.way is DiskWay.LAND:
-        return Volume.at(VOLUME, context.scratch)
-    return scratch.landing(context.scratch, plan.target.format)
+def landing_place(context: Context, plan: Plan, disk: Disk) -> tuple[Place, DiskFormat]:
+    """Where a disk lands, and in which format: on scratch, or raw on the volume that it will live on."""
+    if disk_way(disk, plan.target) is DiskWay.LAND:
+        return Volume.at(VOLUME, context.scratch), DiskFormat.RAW
+    return scratch.landing(context.scratch, plan.target.format), plan.target.format
 
 
 def export_planned(context: Context, disk_id: str) -> Landed:
@@ -78,10 +80,10 @@ def export_planned(context: Context, disk_id: str) -> Landed:
     plan, machine = context.plan(), context.machine()
     disk = machine.disk(disk_id)
     progress = Progress.from_environment(disk.allocated or disk.capacity)
-    out = landing_place(context, plan)
+    out, disk_format = landing_place(context, plan, disk)
 
     def export(provider: Provider) -> Landed:
-        return provider.export(machine, disk, out, plan.target.format, progress.update)
+        return provider.export(machine, disk, out, disk_format, progress.update)
 
     with following(out) if isinstance(out, Volume) else nullcontext():
         landed = with_source(context, f"export-{disk_id}", export, done=lambda: progress.done)

@@ -32,7 +32,7 @@ def body(context: Context) -> None:
     from steps.runtime import kubeapi  # noqa: PLC0415 - as in the other steps that use a cluster
     from steps.targets.cluster.completion import WorkflowRef  # noqa: PLC0415
     from steps.targets.cluster.published import Integrity  # noqa: PLC0415
-    from steps.targets.kubevirt.handover import HandOver  # noqa: PLC0415
+    from steps.targets.landing.handover import HandOver  # noqa: PLC0415
 
     options, release = context.arguments, kubeapi.own_namespace()
     volumes = context.volumes()

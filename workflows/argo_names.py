@@ -19,13 +19,19 @@ DEFAULT: Final = "default"
 _CONFIG_KEY: Final = 253
 
 
-LANDS: Final = "-land"
-"""The end of the names of the WorkflowTemplates whose disks land on their volumes."""
+_SUFFIXES: Final = {DiskWay.PULL: "", DiskWay.LAND: "-land", DiskWay.MIXED: "-mixed"}
+"""The ends of the names of WorkflowTemplates, by the way of the disks."""
 
 
 def template_name(kind: SourceKind, way: DiskWay = DiskWay.PULL) -> str:
     """The WorkflowTemplate for sources of a kind; those of a way differ in the provider's image only."""
-    return f"vmferry-{kind.provider}{LANDS if way is DiskWay.LAND else ''}"
+    return f"vmferry-{kind.provider}{_SUFFIXES[way]}"
+
+
+def way_of(template: str) -> DiskWay:
+    """The way of the disks, by the name of a WorkflowTemplate."""
+    suffixes = ((way, suffix) for way, suffix in _SUFFIXES.items() if suffix)
+    return next((way for way, suffix in suffixes if template.endswith(suffix)), DiskWay.PULL)
 
 
 def service_account(identity: Identity) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from steps.model.machine import Disk
 from steps.model.manifest import machine_for
-from steps.model.mapping import Shape
-from steps.model.plan import TargetKind
+from steps.model.mapping import Shape, TargetDisk
+from steps.model.plan import DiskForm, DiskWay, TargetKind
 from steps.model.volumes import Volumes, volume_name
 
 
@@ -18,6 +18,11 @@ def planned_manifest(target: TargetKind, shape: Shape, volumes: Volumes) -> dict
     """
     plain = {disk.id: volume_name(shape.name, disk.id) for disk in shape.disks}
     return machine_for(target, shape, {**plain, **volumes.names})
+
+
+def form_of(disk: TargetDisk) -> DiskForm:
+    """What a disk becomes on Harvester."""
+    return DiskForm.VOLUME if disk.way is DiskWay.LAND else DiskForm.IMAGE
 
 
 def disk_address(disk: Disk) -> str:

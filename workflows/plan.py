@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from steps.model.naming import DNS_LABEL, normalise, shown
 from steps.model.plan import (
     Bus,
     CpuTopology,
+    DiskForm,
     DiskFormat,
     DiskRule,
     DiskWay,
@@ -58,7 +59,11 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
     Raises:
         Invalid: with every reason.
     """
-    reasons = [*import_reasons(import_), *source_reasons(source, local_files=settings.local_files)]
+    reasons = [
+        *import_reasons(import_),
+        *form_reasons(import_.spec, settings),
+        *source_reasons(source, local_files=settings.local_files),
+    ]
     if reasons:
         raise Invalid(reasons)
     spec, metadata = import_.spec, import_.metadata
@@ -104,7 +109,8 @@ def target_plan(import_: VirtualMachineImport, settings: Settings, source: Sourc
     spec, namespace = import_.spec, import_.metadata.namespace
     kubevirt = settings.target is TargetKind.KUBEVIRT
     classes = (spec.storage_class, *(row.storage_class for row in spec.disk_mapping))
-    chosen = ways.choose(settings, source, classes)
+    plain = any(row.as_ is DiskForm.VOLUME for row in spec.disk_mapping)
+    chosen = ways.choose(settings, source, classes, plain=plain)
     lands = chosen.way is DiskWay.LAND
     return TargetPlan(
         kind=settings.target,
@@ -158,6 +164,36 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
     for disk in spec.disk_mapping:
         yield from _disk_reasons(disk)
     yield from _size_reasons(spec.cpus, spec.memory)
+
+
+def form_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:
+    """What is wrong with the forms of disks, at the target and with the settings of the installation."""
+    images = [row for row in spec.disk_mapping if row.as_ is DiskForm.IMAGE]
+    plain = [row for row in spec.disk_mapping if row.as_ is DiskForm.VOLUME]
+    if images and settings.target is TargetKind.KUBEVIRT:
+        yield (
+            f"spec.diskMapping has `as: image` for {_quoted(images)}, but the target kubevirt has no images; "
+            "remove `as`"
+        )
+    if not plain or settings.target is not TargetKind.HARVESTER:
+        return
+    if not settings.allow_volumes:
+        yield (
+            f"spec.diskMapping has `as: volume` for {_quoted(plain)}, which this installation does not "
+            "allow; remove it, or ask its administrator to set the chart's value harvester.allowVolumes"
+        )
+    for row in plain:
+        name = row.storage_class or spec.storage_class
+        if name in settings.pull_classes:
+            yield (
+                f"spec.diskMapping has `as: volume` for {row.source_disk!r}, but volumes of storage class "
+                f"{name} cannot be given to another namespace (setting kubevirt.pullClasses); "
+                "use another class"
+            )
+
+
+def _quoted(rows: Iterable[DiskMapping]) -> str:
+    return ", ".join(repr(row.source_disk) for row in rows)
 
 
 def reference_reasons(reference: SourceReference) -> Iterator[str]:
@@ -250,7 +286,7 @@ def _is_address(text: str) -> bool:
 
 def _disk_rule(row: DiskMapping) -> DiskRule:
     bus = Bus(row.bus_type) if row.bus_type else None
-    return DiskRule(disk=row.source_disk, storage_class=row.storage_class, bus=bus)
+    return DiskRule(disk=row.source_disk, storage_class=row.storage_class, bus=bus, form=row.as_)
 
 
 def _rule(row: NetworkMapping, namespace: str) -> NetworkRule:

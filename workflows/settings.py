@@ -44,7 +44,10 @@ class Settings(Document):
     limits: ImportLimits = ImportLimits()
     disks: WantedWay = WantedWay.PULL
     pull_classes: tuple[str, ...] = ()
-    """Storage classes whose volumes cannot be given to another namespace: with `auto` their imports pull."""
+    """Storage classes whose volumes cannot be given to another namespace: with `auto` their imports pull, and
+    no row may have `as: volume` for them."""
+    allow_volumes: bool = False
+    """Whether disks of imports into Harvester may land on plain volumes (`as: volume`)."""
     mounts_claims: bool = True
     """Whether the stages run as pods, which can mount the claims of the cluster."""
     local_files: bool = False

@@ -52,7 +52,6 @@ class Capability(enum.Enum):
     PULLS = "fetches disks over HTTP"
     RUNS = "runs VMs"
     JUDGES = "says whether it would accept a VM before the VM is made"
-    LANDS = "takes the volumes on which its disks were landed"
     CLAIMS = "has the scratch of a run in claims, because the stages run as pods"
 
 
@@ -115,8 +114,10 @@ class Stage:
     weight: int = 0
     """Share of the disk's percentage; 0 for stages that take almost no time."""
     needs: Capability | None = None
-    unless: Capability | None = None
-    """The stage does not apply to a target that can do this."""
+    way: DiskWay | None = None
+    """The stage is only for disks that get to the target in this way; None: for all."""
+    mixed: bool = False
+    """Whether its disks have different ways: a row of `admit` says which. Set by `stages_for`."""
     limit: Limit | None = None
     documents: tuple[str, ...] = ()
     """Results that the embedded runner adds to the request for the later stages."""
@@ -213,6 +214,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         scratch=True,
         address=True,
         needs=Capability.PULLS,
+        way=DiskWay.PULL,
         retry=Retry(limit=5),
     ),
     Stage(
@@ -228,7 +230,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         scratch_unless=Capability.PULLS,
         address=True,
         weight=20,
-        unless=Capability.LANDS,
+        way=DiskWay.PULL,
         outputs=("image", "digest", "integrity", "volume"),
     ),
     Stage(
@@ -240,7 +242,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         image=Image.TARGET,
         api=True,
         in_transfer=True,
-        needs=Capability.LANDS,
+        way=DiskWay.LAND,
         retry=Retry(limit=5),
         outputs=("integrity", "volume"),
     ),
@@ -321,10 +323,9 @@ DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 
 """The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
     TargetKind.DIRECTORY: frozenset(),
-    TargetKind.HARVESTER: frozenset(Capability) - {Capability.LANDS},
-    TargetKind.KUBEVIRT: frozenset(Capability) - {Capability.LANDS},
+    TargetKind.HARVESTER: frozenset(Capability),
+    TargetKind.KUBEVIRT: frozenset(Capability),
 }
-"""What a target can do with disks that are pulled."""
 
 
 def stages_for(
@@ -335,11 +336,15 @@ def stages_for(
     With `embedded`, the stages run as local processes, so scratch is in folders.
     """
     able = CAPABILITIES[target] - ({Capability.CLAIMS} if embedded else set())
-    if way is DiskWay.LAND:
-        able = able - {Capability.PULLS} | {Capability.LANDS}
-    kept = [stage for stage in STAGES if _applies(stage, able)]
+    ways = ways_of(way)
+    kept = [stage for stage in STAGES if _applies(stage, able, ways)]
     names = {stage.name for stage in kept}
-    return tuple(_fit(stage, names, able) for stage in kept)
+    return tuple(_fit(stage, names, able, ways) for stage in kept)
+
+
+def ways_of(way: DiskWay) -> frozenset[DiskWay]:
+    """The ways that single disks of a VM may have."""
+    return frozenset({DiskWay.PULL, DiskWay.LAND}) if way is DiskWay.MIXED else frozenset({way})
 
 
 def planned_names(target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False) -> list[str]:
@@ -347,16 +352,19 @@ def planned_names(target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: 
     return [stage.name for stage in stages_for(target, way, embedded=embedded) if stage.name != HALT]
 
 
-def _applies(stage: Stage, able: frozenset[Capability]) -> bool:
+def _applies(stage: Stage, able: frozenset[Capability], ways: frozenset[DiskWay]) -> bool:
     is_needed = stage.needs is None or stage.needs in able
-    return is_needed and (stage.unless is None or stage.unless not in able)
+    return is_needed and (stage.way is None or stage.way in ways)
 
 
-def _fit(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
-    scratch = stage.scratch and stage.scratch_unless not in able
-    after = _without_earlier(_nearest(stage.after, names), names)
-    volume = stage.volume and Capability.LANDS in able
-    return replace(stage, after=tuple(sorted(after)), scratch=scratch, volume=volume)
+def _fit(stage: Stage, names: set[str], able: frozenset[Capability], ways: frozenset[DiskWay]) -> Stage:
+    return replace(
+        stage,
+        after=tuple(sorted(_without_earlier(_nearest(stage.after, names), names))),
+        scratch=stage.scratch and stage.scratch_unless not in able,
+        volume=stage.volume and DiskWay.LAND in ways,
+        mixed=stage.scope is Scope.DISK and len(ways) > 1,
+    )
 
 
 def _without_earlier(after: set[str], names: set[str]) -> set[str]:

@@ -55,6 +55,8 @@ def read(kind: SourceKind, data: Mapping[str, str]) -> Login:
         SecretError: the first thing that is wrong.
     """
     given = parse(_text(data.get(KEYS[kind], "")))
+    if ADDRESS in given:
+        given[ADDRESS] = given[ADDRESS].strip()
     for name in (ADDRESS, *LOGIN):
         if name not in given:
             raise SecretError(f"{TITLES[kind]} secret must contain {name} attribute")
@@ -71,7 +73,7 @@ def read(kind: SourceKind, data: Mapping[str, str]) -> Login:
         encoded = {name: base64.b64encode(given[name].encode()).decode() for name in kept}
     except UnicodeEncodeError:
         raise SecretError(f"{TITLES[kind]} secret has an attribute with half a character") from None
-    return Login(given[ADDRESS].strip(), encoded)
+    return Login(given[ADDRESS], encoded)
 
 
 def _text(value: str) -> str:

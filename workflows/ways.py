@@ -1,4 +1,4 @@
-"""How the disks of an import get to KubeVirt: landed on their volumes, or downloaded by CDI. Pure."""
+"""How the disks of an import get to their volumes: landed on them, or downloaded by the target. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ EMBEDDED_LAND: Final = (
     f"disks cannot be landed on their volumes by `vmferry run`: {NO_PODS}; use --disks pull, or import with "
     "vmferry in the cluster"
 )
+EMBEDDED_VOLUME: Final = (
+    f"disks cannot be landed on volumes (`as: volume`) by `vmferry run`: {NO_PODS}; remove the field, or "
+    "import with vmferry in the cluster"
+)
 
 
 class Chosen(NamedTuple):
@@ -25,10 +29,19 @@ class Chosen(NamedTuple):
     why: str = ""
 
 
-def choose(settings: Settings, source: SourceKind, classes: Iterable[str]) -> Chosen:
-    """The way of an import from a source of that kind; `classes` are the storage classes that it names."""
-    if settings.target is not TargetKind.KUBEVIRT:
-        return Chosen(DiskWay.PULL)
+def choose(settings: Settings, source: SourceKind, classes: Iterable[str], *, plain: bool = False) -> Chosen:
+    """The way of an import from a source of that kind; `classes` are the storage classes that it names.
+
+    `plain`: whether a disk shall become a plain volume on Harvester. A folder has only files.
+    """
+    if settings.target is TargetKind.KUBEVIRT:
+        return _choose_for_kubevirt(settings, source, classes)
+    if settings.target is TargetKind.HARVESTER and plain:
+        return Chosen(DiskWay.MIXED, "spec.diskMapping says which disks land on volumes")
+    return Chosen(DiskWay.PULL)
+
+
+def _choose_for_kubevirt(settings: Settings, source: SourceKind, classes: Iterable[str]) -> Chosen:
     if not settings.mounts_claims:
         return Chosen(DiskWay.PULL, NO_PODS)
     if settings.disks is not WantedWay.AUTO:

@@ -23,14 +23,15 @@ from steps.model.admission import Admission, not_checked
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
 from steps.model.mapping import Shape, shape
-from steps.model.plan import Plan, SourcePlan, TargetKind
+from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from steps.model.volumes import Volumes
 from steps.preflight import examine, refusal_reasons
 from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
-from workflows.dryrun import disk_address, planned_manifest
+from workflows.dryrun import disk_address, form_of, planned_manifest
 from workflows.stages import planned_names
 from workflows.status.conditions import admission_warnings
+from workflows.ways import EMBEDDED_VOLUME
 
 PATIENCE: Final = 10.0
 """Seconds that an API server may be unreachable before a plan reports the target as not checked."""
@@ -80,7 +81,7 @@ def dry_run(job: Job, stop: Stop) -> DryRunResult:
 
 def _examine(job: Job, provider: Provider, stop: Stop) -> DryRunResult:
     machine = examine(provider, job.plan)
-    refusals = tuple(refusal_reasons(job.plan, machine))
+    refusals = (*refusal_reasons(job.plan, machine), *_embedded_reasons(job.plan))
     try:
         target_shape = shape(job.plan, machine)
     except StepError:  # its name is refused; `refusal_reasons` reports it
@@ -96,6 +97,12 @@ def _examine(job: Job, provider: Provider, stop: Stop) -> DryRunResult:
     answer = _ask_target(job.plan, machine, target_shape, stop)
     manifest = planned_manifest(job.plan.target.kind, target_shape, answer.volumes)
     return DryRunResult(job, machine, target_shape, manifest, (*refusals, *answer.refused), answer.admission)
+
+
+def _embedded_reasons(plan: Plan) -> Iterator[tuple[Exit, str]]:
+    """Why `vmferry run` could not carry out the plan, whatever the VM is like."""
+    if plan.target.way is DiskWay.MIXED:
+        yield Exit.UNSUPPORTED, EMBEDDED_VOLUME
 
 
 class TargetAnswer(NamedTuple):
@@ -161,7 +168,7 @@ def _parts(result: DryRunResult) -> Iterator[RenderableType]:
     yield Text.assemble((name, "bold"), "  ", verdict)
     if result.machine and result.shape:
         yield _machine(result.machine, result.shape)
-        yield _disks(result.machine, result.shape)
+        yield _disks(result.job.plan, result.machine, result.shape)
         yield _interfaces(result.machine, result.shape)
     if result.job.plan.target.way_reason:
         target = result.job.plan.target
@@ -192,8 +199,11 @@ def _machine(machine: Machine, vm: Shape) -> Table:
     return rows
 
 
-def _disks(machine: Machine, vm: Shape) -> Table:
-    rows = Table("disk", "label", "on", "size", "in use", "bus", "boot", box=None, padding=(0, 2, 0, 0))
+def _disks(plan: Plan, machine: Machine, vm: Shape) -> Table:
+    """The disks; also what each becomes, if that differs between them."""
+    mixed = plan.target.way is DiskWay.MIXED
+    columns = ("disk", "label", "on", "size", "in use", "bus", "boot", *(("becomes",) if mixed else ()))
+    rows = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for disk, target in zip(machine.disks, vm.disks, strict=True):
         used = size(disk.allocated) if disk.allocated is not None else "?"
         rows.add_row(
@@ -204,6 +214,7 @@ def _disks(machine: Machine, vm: Shape) -> Table:
             used,
             str(target.bus),
             str(target.boot_order),
+            *((form_of(target),) if mixed else ()),
         )
     return rows
 

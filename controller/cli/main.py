@@ -60,7 +60,7 @@ def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
             style="dim",
             soft_wrap=True,
         )
-    local = settings.model_copy(update={"local_files": True, "mounts_claims": False})
+    local = settings.model_copy(update={"local_files": True, "mounts_claims": False, "allow_volumes": True})
     return resolve.jobs(given, environment.read(os.environ), local)
 
 
@@ -136,6 +136,7 @@ def run(
         source_wait_seconds=source_wait,
     )
     jobs = _jobs(filename, settings)
+    resolve.refuse_landing(jobs)
     target = cluster_target.from_environment(os.environ) if to is not TargetKind.DIRECTORY else None
     if target is not None:
         cluster_target.check([job.plan for job in jobs], target)

@@ -10,7 +10,7 @@ from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environm
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.v2v import job_of
 from steps.model.naming import normalise
-from steps.model.plan import Plan, SourcePlan, TargetKind
+from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from workflows import ways
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import (
@@ -95,6 +95,21 @@ def _target_faults(import_: VirtualMachineImport, settings: Settings) -> Iterato
         yield f"spec.target is {wanted}; run `vmferry run --to {wanted}`, or remove the field"
     if given is TargetKind.KUBEVIRT and settings.disks is WantedWay.LAND and not settings.mounts_claims:
         yield ways.EMBEDDED_LAND
+
+
+def refuse_landing(resolved: Iterable[Job]) -> None:
+    """Refuse imports that only pods can carry out; a plan can be made of them.
+
+    Raises:
+        InvalidManifestsError: naming each of them.
+    """
+    faults = [
+        f"VirtualMachineImport {job.name}: {ways.EMBEDDED_VOLUME}"
+        for job in resolved
+        if job.plan.target.way is DiskWay.MIXED
+    ]
+    if faults:
+        raise InvalidManifestsError(faults)
 
 
 def _clashes(resolved: Iterable[Job]) -> Iterator[str]:

@@ -144,8 +144,8 @@ class VolumeFiles(LandingFiles):
                 Exit.UNSUPPORTED,
                 f"the disk is a {disk_format} image that cannot be decoded while it arrives",
                 "so it cannot be written directly to its volume",
-                "let CDI download it: set kubevirt.disks to pull (or auto, which does so for such sources), "
-                "then start the import again",
+                "let the target download it: set kubevirt.disks to pull (or auto, which does so for such "
+                "sources), or on Harvester remove `as: volume`; then start the import again",
             )
         room = self._room(file)
         if capacity is not None and capacity > room:

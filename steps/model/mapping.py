@@ -20,7 +20,16 @@ from steps.model.guestos import is_windows
 from steps.model.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
 from steps.model.naming import target_name
 from steps.model.networks import Interface, map_interfaces
-from steps.model.plan import Bus, CpuTopology, DiskRule, Plan, StorageRule, TargetPlan
+from steps.model.plan import (
+    Bus,
+    CpuTopology,
+    DiskForm,
+    DiskRule,
+    DiskWay,
+    Plan,
+    StorageRule,
+    TargetPlan,
+)
 
 BUSES: Final[dict[Controller, Bus]] = {
     # KubeVirt has no PVSCSI, and a guest that booted from one may lack a driver for virtio-scsi.
@@ -45,6 +54,8 @@ class TargetDisk(Document):
     serial: str = ""
     boot_order: Annotated[int, Field(ge=1)] | None = None
     capacity: int
+    way: DiskWay = DiskWay.PULL
+    """How it gets to its volume: `PULL` or `LAND`."""
 
 
 class Shape(Document):
@@ -189,7 +200,16 @@ def map_disks(
         used.add(order)
         bus = disk_rule(disk, target.disks).bus or BUSES.get(disk.controller, target.default_bus)
         serial = disk_serial(disk.serial)
-        made.append(TargetDisk(id=disk.id, bus=bus, serial=serial, boot_order=order, capacity=disk.capacity))
+        made.append(
+            TargetDisk(
+                id=disk.id,
+                bus=bus,
+                serial=serial,
+                boot_order=order,
+                capacity=disk.capacity,
+                way=disk_way(disk, target),
+            )
+        )
     return tuple(made)
 
 
@@ -200,6 +220,13 @@ def disk_rule(disk: Disk, rules: Iterable[DiskRule]) -> DiskRule:
 
 def _is_for(rule: DiskRule, disk: Disk) -> bool:
     return rule.disk in _names(disk) or (bool(rule.label) and rule.label == disk.label)
+
+
+def disk_way(disk: Disk, target: TargetPlan) -> DiskWay:
+    """How this disk gets to its volume: `PULL` or `LAND`."""
+    if target.way is not DiskWay.MIXED:
+        return target.way
+    return DiskWay.LAND if disk_rule(disk, target.disks).form is DiskForm.VOLUME else DiskWay.PULL
 
 
 def storage_rule(disk: Disk, target: TargetPlan) -> StorageRule:

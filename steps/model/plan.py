@@ -35,12 +35,23 @@ class ClusterTarget(enum.StrEnum):
 
 
 class DiskWay(enum.StrEnum):
-    """How a disk gets to its volume on KubeVirt."""
+    """How a disk gets to its volume."""
 
     PULL = "pull"
-    """CDI downloads it from the step `serve`."""
+    """The target downloads it from the step `serve`: CDI into a volume, Harvester into an image."""
     LAND = "land"
     """The step `export` writes it directly to the volume."""
+    MIXED = "mixed"
+    """Of a whole VM on Harvester: each disk has its own way (`steps.model.mapping.disk_way`)."""
+
+
+class DiskForm(enum.StrEnum):
+    """What a disk becomes on Harvester."""
+
+    IMAGE = "image"
+    """An image of Harvester, with a volume over it."""
+    VOLUME = "volume"
+    """A plain volume, on which the disk lands."""
 
 
 class DiskFormat(enum.StrEnum):
@@ -247,6 +258,8 @@ class DiskRule(Document):
     access_mode: str = ""
     """Modes of the volume; empty: those of the class."""
     bus: Bus | None = None
+    form: DiskForm | None = None
+    """None: an image, if the target has images."""
 
 
 class StorageRule(Document):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from steps.targets.cluster.completion import DiskObjects, WorkflowRef
     from steps.targets.cluster.serving import Serving
     from steps.targets.cluster.target import ClusterTarget
+    from steps.targets.landing.storage import StorageOf
 
 
 def connect(
@@ -103,6 +104,14 @@ def disk_objects(plan: Plan) -> DiskObjects:
     from steps.targets.kubevirt.volume_state import DATA_VOLUMES  # noqa: PLC0415
 
     return DATA_VOLUMES if plan.target.kind is TargetKind.KUBEVIRT else IMAGES
+
+
+def landing_storage(plan: Plan) -> StorageOf:
+    """How the plan's target, which is in a cluster, stores a disk that lands on its volume."""
+    from steps.targets.harvester.plain_volumes import plain_storage  # noqa: PLC0415 - as above
+    from steps.targets.landing.storage import storage_of  # noqa: PLC0415
+
+    return storage_of if plan.target.kind is TargetKind.KUBEVIRT else plain_storage
 
 
 def object_kinds(plan: Plan) -> Sequence[Kind]:

@@ -30,6 +30,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.disk.landed": (),
         "steps.disk.state": ("LandingState.load", "LandingState._parse", "LandingState.validate"),
     },
+    "v2v-secret": {"workflows.v2v_secret": ()},
     "vmdk": {f"steps.disk.{module}": () for module in _DISK},
     "containers": {
         "steps.convert": ("check", "ensure_format", "_converted"),
@@ -57,6 +58,7 @@ _CLASSES: Final = {
     "ovf": "tests.fuzz.ova:Descriptor",
     "tar": "tests.fuzz.ova:TarIndex",
     "state": "tests.fuzz.remembered:Remembered",
+    "v2v-secret": "tests.fuzz.v2v_secret:V2vSecret",
     "vmdk": "tests.fuzz.vmdk:Vmdk",
 }
 

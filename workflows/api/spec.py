@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
 from steps.model.kinds import API_VERSION, GROUP
-from steps.model.plan import ClusterTarget, Gate, InterfaceModel, MacPolicy, OnFailure
+from steps.model.plan import ClusterTarget, DiskForm, Gate, InterfaceModel, MacPolicy, OnFailure
 from steps.model.sources import SourceKind
 
 
@@ -89,6 +89,12 @@ class DiskMapping(Model):
     bus_type: Text = Field(
         default="", description="bus of this disk (virtio, scsi, sata, usb); default: that of the source"
     )
+    as_: Annotated[DiskForm | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        alias="as",
+        description="target harvester: what the disk becomes. image: an image of Harvester, and a volume "
+        "over it; volume: a volume of the storage class, on which the disk lands directly; default image",
+    )
 
 
 _IGNORED: Final = "accepted for compatibility; ignored"
@@ -157,7 +163,7 @@ class VirtualMachineImportSpec(Model):
         "of CDI, for a cluster without Harvester; default: the setting of the installation",
     )
     disk_mapping: Annotated[tuple[DiskMapping, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="storage class and bus of single disks"
+        default=(), description="storage class, bus and form of single disks"
     )
     cpus: int | None = Field(
         default=None, description="virtual CPUs of the new VM; default: those of the source"

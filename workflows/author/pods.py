@@ -31,6 +31,7 @@ from hera.workflows import models as m
 
 from steps.model import names
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, VOLUME, Exit
+from steps.model.landing import LandingDisk, MixedDisk
 from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.installation import Installation
@@ -42,8 +43,14 @@ DISK: Final = "{{inputs.parameters.disk}}"
 WORKFLOW: Final = "{{workflow.name}}"
 CLAIM: Final = "{{inputs.parameters.claim}}"
 """The claim on which a disk lands."""
-LANDING_INPUTS: Final = ("claim", "mounts", "path")
-"""Inputs of a stage that mounts such a claim, in addition to the disk: fields of `LandingDisk`."""
+LANDED: Final = "landed"
+"""Field of a disk: its volume was handed over by an earlier Workflow of the run, so nothing is copied."""
+WAY: Final = "way"
+"""Field of a disk of a mixed VM: which stages apply to it."""
+LANDING_INPUTS: Final = tuple(field for field in LandingDisk.model_fields if field not in ("disk", LANDED))
+"""Inputs of a stage that mounts such a claim, in addition to the disk."""
+MIXED_INPUTS: Final = tuple(field for field in MixedDisk.model_fields if field not in ("disk", LANDED, WAY))
+"""The same if other disks of the VM land on scratch."""
 VOLUME_OWNER: Final = 107
 """User and group of KubeVirt's and CDI's pods: with this user a VM can read and write the disk on any driver
 (kubevirt pkg/util, NonRootUID)."""
@@ -115,7 +122,7 @@ def container(
         args=arguments(stage) or None,
         service_account_name=argo_names.service_account(stage.identity),
         security_context=restricted(),
-        pod_security_context=pod_security(VOLUME_OWNER) if stage.volume else None,
+        pod_security_context=pod_security(VOLUME_OWNER) if _is_of_volume_owner(stage) else None,
         resources=Resources(
             cpu_request=share.cpu, memory_request=share.memory, memory_limit=share.memory_limit
         ),
@@ -237,6 +244,21 @@ def volume_patch() -> str:
     return _patch({"containers": [{"name": "main", key: [{"name": "disk", path: str(VOLUME)}]}]})
 
 
+def mixed_patch() -> str:
+    """The same for a disk that lands on its volume, or on scratch: a row of `admit` says which.
+
+    For scratch the patch repeats what the template says. Lists merge by the names of volumes and the paths of
+    mounts, so that changes nothing; a pod never has a claim as two volumes.
+    """
+    name, key, path = (f"{{{{inputs.parameters.{field}}}}}" for field in ("volume", "mounts", "path"))
+    return _patch(
+        {
+            "volumes": [{"name": name, "persistentVolumeClaim": {"claimName": CLAIM}}],
+            "containers": [{"name": "main", key: [{"name": name, path: f"/{name}"}]}],
+        }
+    )
+
+
 # --- inside
 
 _API_VOLUME: Final = {
@@ -259,7 +281,7 @@ _API_MOUNT: Final = {"name": _API_VOLUME["name"], "mountPath": API_FOLDER, "read
 
 def _stage_patch(stage: Stage) -> str | None:
     if stage.volume:
-        return volume_patch()
+        return mixed_patch() if stage.mixed else volume_patch()
     return token_patch(stage) if stage.api else None
 
 
@@ -353,8 +375,19 @@ def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -
     if stage.address:
         volumes.append(_secret("address", names.address(RUN), str(TOKEN.parent)))
     if stage.scratch:
-        volumes.append(_scratch(names.notes(RUN, DISK) if stage.volume else names.claim(RUN, DISK)))
+        volumes.append(_scratch(_scratch_claim(stage)))
     return volumes
+
+
+def _scratch_claim(stage: Stage) -> str:
+    if not stage.volume:
+        return names.claim(RUN, DISK)
+    return "{{inputs.parameters.scratch}}" if stage.mixed else names.notes(RUN, DISK)
+
+
+def _is_of_volume_owner(stage: Stage) -> bool:
+    """Whether its pod has the user of volumes. What such a pod writes to scratch, the next pods must read."""
+    return stage.volume or (stage.mixed and stage.scratch)
 
 
 def _request(published: Collection[str], maybe: Collection[str]) -> Mounted:
@@ -388,8 +421,8 @@ def _scratch(claim: str) -> Mounted:
 
 
 def _landing_volumes(stage: Stage) -> list[m.Volume]:
-    """The claim on which the disk lands; `volume_patch` mounts it."""
-    if not stage.volume:
+    """The claim on which the disk lands; `volume_patch` mounts it. `mixed_patch` adds it itself."""
+    if not stage.volume or stage.mixed:
         return []
     source = m.PersistentVolumeClaimVolumeSource(claim_name=CLAIM)
     return [m.Volume(name="disk", persistent_volume_claim=source)]
@@ -398,9 +431,15 @@ def _landing_volumes(stage: Stage) -> list[m.Volume]:
 def _inputs(stage: Stage) -> list[Parameter]:
     """A disk, or how the stop of the VM at the target ended."""
     if stage.scope is Scope.DISK:
-        inputs = ("disk", *(LANDING_INPUTS if stage.volume else ()))
-        return [Parameter(name=name) for name in inputs]
+        return [Parameter(name=name) for name in ("disk", *volume_inputs(stage))]
     return [Parameter(name=HALT)] if stage.name == RELEASE_SOURCE else []
+
+
+def volume_inputs(stage: Stage) -> tuple[str, ...]:
+    """The inputs of a stage that works on the volume of its disk; none for another stage."""
+    if not stage.volume:
+        return ()
+    return MIXED_INPUTS if stage.mixed else LANDING_INPUTS
 
 
 def _labels(stage: Stage) -> dict[str, str]:

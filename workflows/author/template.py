@@ -22,13 +22,15 @@ from workflows.author.installation import Installation
 from workflows.author.pods import (
     DISK,
     KEEP_OFF,
-    LANDING_INPUTS,
+    LANDED,
     RUN,
     UNDO,
+    WAY,
     container,
     executor_patch,
     pod_security,
     semaphore,
+    volume_inputs,
 )
 from workflows.stages import CLEANUP, HALT, RELEASE_SOURCE, Identity, Limit, Scope, Stage, stages_for
 
@@ -43,15 +45,11 @@ NO_SIDECARS: Final = {"sidecar.istio.io/inject": "false"}
 """A mesh's sidecar does not end when the step does (docs/sidecar-injection.md)."""
 
 
-LANDED: Final = "landed"
-"""Field of a disk: its volume was handed over by an earlier Workflow of the run, so nothing is copied."""
-
-
 def template(
     settings: Installation, kind: SourceKind = SourceKind.VMWARE, way: DiskWay = DiskWay.PULL
 ) -> Json:
     """The WorkflowTemplate for sources of `kind` and that way of the disks."""
-    stages = stages_for(TargetKind.KUBEVIRT, way)
+    stages = stages_for(TargetKind.HARVESTER, way)
     with _workflow(settings, kind, way) as workflow:
         for stage in stages:
             _stage(stage, settings, kind, _earlier_documents(stage, stages))
@@ -65,6 +63,8 @@ _DESCRIPTIONS: Final = {
     "creates the VM from the images and starts it. A failed step can be retried alone.",
     DiskWay.LAND: "Checks the VM, shuts it down, copies each disk to its volume, hands the volumes over, "
     "creates the VM over them and starts it. A failed step can be retried alone.",
+    DiskWay.MIXED: "Checks the VM, shuts it down, copies each disk to its volume or creates an image of it, "
+    "creates the VM over the volumes and starts it. A failed step can be retried alone.",
 }
 
 
@@ -116,6 +116,9 @@ def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
     inputs_by_dag = {IMPORT: (), TRANSFER: ("disks",), DISKS: _disk_inputs(stages), FINISH: ()}
     conditions = {name: f"{{{{workflow.parameters.{name}}}}} == true" for name in gates}
     conditions |= {stage.name: f"{_input(LANDED)} == false" for stage in stages if stage.volume}
+    conditions |= {
+        stage.name: f"{_input(WAY)} == {stage.way}" for stage in stages if stage.mixed and stage.way
+    }
     for dag, takes in inputs_by_dag.items():
         lock = semaphore(Limit.MACHINES) if dag == TRANSFER else None
         inputs = [Parameter(name=name) for name in takes]
@@ -159,17 +162,19 @@ def _arguments(task: str, stages: Sequence[Stage]) -> dict[str, str]:
         inputs = _disk_inputs(stages)
         if inputs == ("disk",):
             return {"disk": "{{item}}"}
-        return {name: f"{{{{item.{name}}}}}" for name in inputs}  # a steps.model.landing.LandingDisk
+        return {name: f"{{{{item.{name}}}}}" for name in inputs}  # a row of steps.model.landing
     of_disk = next((stage for stage in stages if stage.name == task and stage.scope is Scope.DISK), None)
     if of_disk is None:
         return {}
-    return {"disk": DISK, **({name: _input(name) for name in LANDING_INPUTS} if of_disk.volume else {})}
+    return {"disk": DISK, **{name: _input(name) for name in volume_inputs(of_disk)}}
 
 
 def _disk_inputs(stages: Sequence[Stage]) -> tuple[str, ...]:
     """What the DAG of a disk must know of it."""
-    lands = any(stage.volume for stage in stages)
-    return ("disk", *LANDING_INPUTS, LANDED) if lands else ("disk",)
+    on_volume = next((stage for stage in stages if stage.volume), None)
+    if on_volume is None:
+        return ("disk",)
+    return ("disk", *volume_inputs(on_volume), LANDED, *((WAY,) if on_volume.mixed else ()))
 
 
 def _input(name: str) -> str:

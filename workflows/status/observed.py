@@ -6,6 +6,7 @@ cannot be read counts as absent, so that computing with the result never fails.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ from functools import cached_property
 from typing import Final
 
 from steps.model.kinds import GROUP
+from steps.model.plan import DiskWay
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.conditions import TIME
-from workflows.argo_names import LANDS
+from workflows.argo_names import way_of
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 from workflows.status.packed import is_packed
@@ -72,8 +74,8 @@ class Observed:
     """When it last changed: a write by any client, or a step's start or end."""
     leaves: tuple[Leaf, ...] = ()
     waits: tuple[Wait, ...] = ()
-    lands: bool = False
-    """Its disks land on their volumes, by the name of its template."""
+    way: DiskWay = DiskWay.PULL
+    """How its disks get to the target, by the name of its template."""
     error: str = ""
     """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
@@ -102,10 +104,20 @@ class Observed:
         """The steps that run now, in order of start; gates that wait for approval included."""
         return tuple(leaf for leaf in self.leaves if leaf.phase is Phase.RUNNING)
 
-    @property
-    def last_disk_stage(self) -> str:
-        """The stage after which the target has a disk."""
-        return HAND_OVER if self.lands else IMAGE
+    @cached_property
+    def _landing(self) -> frozenset[str]:
+        """The disks that `admit` has placed on their volumes. A step may have written anything."""
+        rows = json_list(self.output("admit", None, "disks"))
+        placed = (row for row in rows if isinstance(row, dict) and row.get("way") == DiskWay.LAND)
+        return frozenset(str(row.get("disk")) for row in placed)
+
+    def lands(self, disk: str) -> bool:
+        """Whether the disk lands on its volume."""
+        return disk in self._landing if self.way is DiskWay.MIXED else self.way is DiskWay.LAND
+
+    def last_stage(self, disk: str) -> str:
+        """The stage after which the target has the disk."""
+        return HAND_OVER if self.lands(disk) else IMAGE
 
     def leaf(self, stage: str, disk: str | None = None) -> Leaf | None:
         return next((leaf for leaf in self.leaves if (leaf.stage, leaf.disk) == (stage, disk)), None)
@@ -122,6 +134,15 @@ class Observed:
         """The generation of the import for which it was made, by its name (`workflows.plan.run_name`)."""
         match = GENERATION.search(self.name)
         return int(match[1]) if match else None
+
+
+def json_list(text: str) -> list[object]:
+    """The list in a step's output; empty if it is something else."""
+    try:
+        listed = json.loads(text) if text else []
+    except (ValueError, RecursionError):
+        return []
+    return listed if isinstance(listed, list) else []
 
 
 def observe(workflow: object) -> Observed | None:
@@ -144,7 +165,7 @@ def observe(workflow: object) -> Observed | None:
         # Argo leaves an entry without holders when it releases a lock (workflow_types.go, LockReleased).
         holds_place=any(lock.get("holders") for lock in _locks(status, "holding")),
         unreadable=unreadable,
-        lands=_text(_mapping(spec.get("workflowTemplateRef")).get("name")).endswith(LANDS),
+        way=way_of(_text(_mapping(spec.get("workflowTemplateRef")).get("name"))),
         has_phase=bool(_text(status.get("phase"))),
         last_change=_last_change(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),

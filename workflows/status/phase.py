@@ -121,7 +121,7 @@ def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> Impo
     if seen.succeeded("build"):
         return ImportPhase.CREATED
     if disks and seen.landed.issuperset(disks):
-        return _images([seen.leaf(seen.last_disk_stage, disk) for disk in disks])
+        return _images([seen.leaf(seen.last_stage(disk), disk) for disk in disks])
     if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
         return ImportPhase.SOURCE_READY
     return ImportPhase.VALID if _is_checked(seen) else ImportPhase.NEW

@@ -10,10 +10,11 @@ from typing import Final
 from pydantic import ValidationError
 
 from steps.model.mapping import Shape
+from steps.model.plan import DiskWay
 from steps.model.volumes import Volumes
 from workflows.api.conditions import stamp
 from workflows.api.status import DiskImportStatus
-from workflows.stages import STAGES, Capability, Scope, Stage
+from workflows.stages import STAGES, Scope, Stage
 from workflows.status.nodes import Leaf, Phase, parse_time
 from workflows.status.observed import Observed
 
@@ -23,11 +24,11 @@ WEIGHED: Final = {
     lands: tuple(
         stage
         for stage in STAGES
-        if stage.scope is Scope.DISK and stage.weight and not (lands and stage.unless is Capability.LANDS)
+        if stage.scope is Scope.DISK and stage.weight and not (lands and stage.way is DiskWay.PULL)
     )
     for lands in (False, True)
 }
-"""The stages that count for a disk's percentage, by whether disks land on their volumes."""
+"""The stages that count for a disk's percentage, by whether the disk lands on its volume."""
 _LONGEST: Final = 10**9
 """Seconds; the upper limit of the time left."""
 
@@ -60,7 +61,7 @@ def row(
             "bus_type": str(shown.bus) if shown else before.bus_type,
             "virtual_machine_image": seen.output("image", disk, "image") or before.virtual_machine_image,
             "digest": seen.output("image", disk, "digest") or before.digest,
-            "integrity": seen.output(seen.last_disk_stage, disk, "integrity") or before.integrity,
+            "integrity": seen.output(seen.last_stage(disk), disk, "integrity") or before.integrity,
             "percent": min(100, max(before.percent, percent(disk, seen))),
             "step": progress.step,
             "bytes_done": progress.done,
@@ -74,7 +75,7 @@ def row(
 
 def _name(disk: str, seen: Observed, before: DiskImportStatus) -> str:
     """As vm-import-controller has it: the name of a file, `VM-….img` (pkg/source/*/client.go)."""
-    name = seen.output(seen.last_disk_stage, disk, "volume") or _chosen_volumes(seen).names.get(disk, "")
+    name = seen.output(seen.last_stage(disk), disk, "volume") or _chosen_volumes(seen).names.get(disk, "")
     return f"{name}.img" if name else before.disk_name or disk
 
 
@@ -87,7 +88,7 @@ def _chosen_volumes(seen: Observed) -> Volumes:
 
 def percent(disk: str, seen: Observed) -> int:
     """Progress of a disk over all its steps, by their weights, in percent."""
-    weighed = WEIGHED[seen.lands]
+    weighed = WEIGHED[seen.lands(disk)]
     done = sum(stage.weight * share(seen.leaf(stage.name, disk)) for stage in weighed)
     return int(100 * done / sum(stage.weight for stage in weighed))
 
@@ -122,7 +123,7 @@ def _without_counts(
     disk: str, seen: Observed, before: DiskImportStatus, now: datetime, size: int
 ) -> StepProgress:
     """Argo reports bytes at intervals, so no step has any yet: a step that succeeded has moved them all."""
-    done = [stage for stage in WEIGHED[seen.lands] if seen.succeeded(stage.name, disk)]
+    done = [stage for stage in WEIGHED[seen.lands(disk)] if seen.succeeded(stage.name, disk)]
     counted = before.bytes_total and (before.bytes_done, before.bytes_total) != (size, size)
     if not done or not size or counted:
         return StepProgress(before.step, before.bytes_done, before.bytes_total, since=before.progress_time)
@@ -132,7 +133,7 @@ def _without_counts(
 def _counting(disk: str, seen: Observed) -> tuple[Stage, Leaf] | None:
     pairs = [
         (stage, leaf)
-        for stage in WEIGHED[seen.lands]
+        for stage in WEIGHED[seen.lands(disk)]
         if (leaf := seen.leaf(stage.name, disk)) and leaf.total > 1
     ]
     return pairs[-1] if pairs else None
@@ -173,7 +174,9 @@ def _seconds_left(stage: Stage, leaf: Leaf, disk: str, seen: Observed, rate: int
     """Seconds left: the rest of this step, and the later steps by their weights."""
     if not rate:
         return 0
-    weight = sum(later.weight * (1 - share(seen.leaf(later.name, disk))) for later in WEIGHED[seen.lands])
+    weight = sum(
+        later.weight * (1 - share(seen.leaf(later.name, disk))) for later in WEIGHED[seen.lands(disk)]
+    )
     return min(_LONGEST, int(weight * leaf.total / (rate * stage.weight)) + 1)
 
 

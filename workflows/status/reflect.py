@@ -7,7 +7,6 @@ never decrease within a run, and rates need the previous bytes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -28,7 +27,7 @@ from workflows.api.status import (
 )
 from workflows.status import poweredoff
 from workflows.status.conditions import disk_conditions, import_conditions, mapping_verified, target_admitted
-from workflows.status.observed import Observed, observe
+from workflows.status.observed import Observed, json_list, observe
 from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
 from workflows.status.restored import for_new_run, is_undone, restored_in_run, with_restored
@@ -219,8 +218,8 @@ def _row(
     disk_row = row(disk, seen, base.disk(disk), now, shape)
     if seen.unreadable:
         return disk_row
-    last = seen.leaf(seen.last_disk_stage, disk)
-    conditions = disk_conditions(disk_row.disk_conditions, last, now, lands=seen.lands)
+    last = seen.leaf(seen.last_stage(disk), disk)
+    conditions = disk_conditions(disk_row.disk_conditions, last, now, lands=seen.lands(disk))
     return disk_row.model_copy(update={"disk_conditions": conditions})
 
 
@@ -236,12 +235,8 @@ def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple
 
 def _listed_disks(text: str) -> list[str]:
     """The disks in a step's output; a step that reads foreign data may have written anything."""
-    try:
-        listed = json.loads(text) if text else []
-    except (ValueError, RecursionError):
-        return []
-    rows = listed if isinstance(listed, list) else []
-    names = [row.get("disk") if isinstance(row, dict) else row for row in rows]  # as LandingDisk, or as an id
+    # A row of steps.model.landing, or an id.
+    names = [row.get("disk") if isinstance(row, dict) else row for row in json_list(text)]
     return [str(name) for name in names if is_disk_id(name)]
 
 

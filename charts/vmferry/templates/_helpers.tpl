@@ -65,6 +65,11 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
 {{- end }}
 {{- end }}
 
+{{/* Whether disks may land on their volumes: "true" or empty. */}}
+{{- define "vmferry.lands" -}}
+{{- if or (ne .Values.kubevirt.disks "pull") .Values.harvester.allowVolumes }}true{{ end -}}
+{{- end }}
+
 {{/* Binds a ClusterRole to an identity in the namespaces for imports: (dict "root" $ "role" NAME "identity" NAME). */}}
 {{- define "vmferry.bind" -}}
 {{- $root := .root -}}

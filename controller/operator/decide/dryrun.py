@@ -11,11 +11,11 @@ from controller.operator.observe.facts import Facts
 from steps.model.machine import Machine, Severity
 from steps.model.manifest import MANIFEST_FILE
 from steps.model.mapping import Shape, shape
-from steps.model.plan import Plan
+from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
-from workflows.dryrun import disk_address, planned_manifest
+from workflows.dryrun import disk_address, form_of, planned_manifest
 from workflows.stages import planned_names
 from workflows.status.phase import SUCCEEDED
 
@@ -138,7 +138,8 @@ def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
     yield f"memory  {machine.memory_mib} MiB -> {vm.memory_mib}Mi"
     yield f"boot    {vm.firmware.kind}{', secure boot' if vm.firmware.secure_boot else ''}"
     for disk, target in zip(machine.disks, vm.disks, strict=True):
-        yield f"{disk.id:<7} {disk.label} ({disk_address(disk)}), {disk.capacity} bytes -> {target.bus}"
+        form = f", {form_of(target)}" if plan.target.way is DiskWay.MIXED else ""
+        yield f"{disk.id:<7} {disk.label} ({disk_address(disk)}), {disk.capacity} bytes -> {target.bus}{form}"
     for interface in vm.interfaces:
         network = interface.network or "pod network"
         text = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"

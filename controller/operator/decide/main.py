@@ -42,7 +42,7 @@ from controller.operator.observe.facts import Facts, is_other_vm
 from controller.operator.observe.source import REFUSED, SOURCE_NOT_READY, WITHDRAWN
 from controller.operator.options import InitFailure, Options
 from steps.model.contract import Exit
-from steps.model.plan import Plan
+from steps.model.plan import DiskForm, DiskWay, Plan
 from workflows import argo_names, texts
 from workflows.api.annotations import RETRY, UNDO
 from workflows.api.conditions import find, put
@@ -386,7 +386,13 @@ def _is_other_vm(facts: Facts, plan: Plan) -> bool:
     if earlier is None:
         return False
     # What was copied in one way is of no use for the other.
-    return is_other_vm(earlier, plan) or earlier.target.way is not plan.target.way
+    return is_other_vm(earlier, plan) or _ways(earlier) != _ways(plan)
+
+
+def _ways(plan: Plan) -> tuple[DiskWay, frozenset[str]]:
+    """How the disks are copied: for the VM, and which of its disks land on volumes, as the rows name them."""
+    plain = (rule.disk for rule in plan.target.disks if rule.form is DiskForm.VOLUME)
+    return plan.target.way, frozenset(plain)
 
 
 def _announcement(facts: Facts, name: str, run: str, options: Options, now: datetime) -> ImportStatus:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -44,16 +45,32 @@ class RunObjects:
 
     def prepare(self, machine: Machine) -> None:
         """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
+        self.ensure_claims(self.scratch_claims(machine.disks))
+        self.ensure_services(machine.disks)
+        self.publish_machine(machine)
+
+    def scratch_claims(self, disks: Iterable[Disk]) -> list[Object]:
+        """The manifests of the scratch of these disks."""
         owners = [self.owner_reference()]
-        claims = [scratch_claim_manifest(self._plan, disk, self._namespace, owners) for disk in machine.disks]
+        return [scratch_claim_manifest(self._plan, disk, self._namespace, owners) for disk in disks]
+
+    def ensure_claims(self, claims: Sequence[Object]) -> None:
+        """Create claims of this namespace, or enlarge them; all together within the limit on scratch.
+
+        Raises:
+            StepError: NO_SPACE or BUSY, for that limit or a quota; CONFLICT, for foreign claims.
+        """
         limit = ScratchLimit(self._plan, self._cluster, self._namespace)
         new = limit.check(claims)
         for claim in claims:
-            self.ensure_claim(claim)
+            self._ensure_claim(claim)
         limit.check_created(new, claims)
-        for disk in machine.disks:
+
+    def ensure_services(self, disks: Iterable[Disk]) -> None:
+        """Create the Services behind which these disks are served."""
+        owners = [self.owner_reference()]
+        for disk in disks:
             self._ensure(service_manifest(self._plan, disk.id, self._namespace, owners))
-        self.publish_machine(machine)
 
     def publish_machine(self, machine: Machine) -> None:
         """Store `machine.json`, which later stages mount."""
@@ -96,13 +113,13 @@ class RunObjects:
             for resource in self._cluster.find(kind, self._namespace, selector):
                 metadata = resource["metadata"]
                 finished = kind is POD and resource["status"]["phase"] in ("Succeeded", "Failed")
-                if finished or (kind is not POD and self._is_of_request(resource)):
+                if finished or (kind is not POD and self.is_of_request(resource)):
                     self._cluster.delete(kind, metadata["name"], self._namespace, uid=metadata["uid"])
         except StepError as error:
             return [str(error)]
         return []
 
-    def _is_of_request(self, resource: Object) -> bool:
+    def is_of_request(self, resource: Object) -> bool:
         """Whether the request owns it. With one namespace for all, the volumes of the VM are there, too."""
         owners = resource["metadata"].get("ownerReferences") or []
         request = CONFIG_MAP.kind, names.request(self._plan.run)
@@ -153,7 +170,7 @@ class RunObjects:
             Exit.CONFLICT, f"{what} does not belong to this import", remedy="delete or rename it, and retry"
         )
 
-    def ensure_claim(self, manifest: Object) -> None:
+    def _ensure_claim(self, manifest: Object) -> None:
         """Also enlarges the claim: a disk may have grown since an earlier attempt."""
         existing = self._ensure(manifest)
         requested = manifest["spec"]["resources"]["requests"]["storage"]

@@ -15,7 +15,7 @@ from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, MACHINE, Object
 from steps.model.machine import DiskId
-from steps.model.mapping import Shape
+from steps.model.mapping import Shape, TargetDisk
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
@@ -53,7 +53,7 @@ class DiskVolumes(Protocol):
             StepError: INVALID, if a disk was not imported; CONFLICT, for a claim of others.
         """
 
-    def verify(self, disk: DiskId, claim: Object) -> None:
+    def verify(self, disk: TargetDisk, claim: Object) -> None:
         """Raise StepError (CONFLICT) unless the claim holds the disk and belongs to this import."""
 
     def vm_manifest(self, shape: Shape, claims: Mapping[DiskId, str], owners: list[Object]) -> Object:
@@ -146,12 +146,14 @@ class VmObjects:
     def _check_volumes(self, vm: Object, shape: Shape) -> None:
         """Raise StepError unless every disk of the import uses a claim of the import."""
         claim_names = attached_claims(vm)
-        for disk in (disk.id for disk in shape.disks):
-            name = claim_names.get(disk)
+        for disk in shape.disks:
+            name = claim_names.get(disk.id)
             claim = self._cluster.get(CLAIM, name, self._namespace) if name else None
             if claim is None:
                 why = f"claim {self._namespace}/{name} was deleted" if name else "it was detached from the VM"
-                raise StepError(Exit.INVALID, f"VM {shape.name} has no volume for {disk}", why, "retry build")
+                raise StepError(
+                    Exit.INVALID, f"VM {shape.name} has no volume for {disk.id}", why, "retry build"
+                )
             self._volumes.verify(disk, claim)
 
     def _create_or_update(self, shape: Shape, manifest: Object, existing: Object | None) -> None:

@@ -22,8 +22,8 @@ from steps.targets.cluster.serving import Serving
 from steps.targets.cluster.target import ClusterTarget
 from steps.targets.cluster.vm_objects import DiskVolumes
 from steps.targets.harvester.admission_check import AdmissionCheck
+from steps.targets.harvester.disk_volumes import HarvesterVolumes
 from steps.targets.harvester.image_state import image_state
-from steps.targets.harvester.image_volumes import ImageVolumes
 from steps.targets.harvester.publishing import ImagePublication
 from steps.targets.harvester.storage import Backend
 from steps.targets.harvester.volume_names import choose_names
@@ -43,7 +43,7 @@ class HarvesterTarget(ClusterTarget):
         return KINDS
 
     def _disk_volumes(self) -> DiskVolumes:
-        return ImageVolumes(self._plan, self._cluster, self._volumes)
+        return HarvesterVolumes(self._plan, self._cluster, self._volumes)
 
     def _admission(self, machine: Machine, shape: Shape, volumes: Volumes) -> Admission:
         return AdmissionCheck(self._plan, machine, self._cluster, volumes).run(shape)

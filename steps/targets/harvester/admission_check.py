@@ -1,19 +1,20 @@
 """Whether Harvester would accept the objects of an import.
 
-The objects are those that `image` and `build` create later. The API server, its webhooks and its quotas check
-them and store none.
+The objects are those that `image`, `hand-over` and `build` create later. The API server, its webhooks and its
+quotas check them and store none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from steps.model.admission import Admission, Finding, warned
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Object
 from steps.model.machine import Disk, DiskId, Machine
-from steps.model.mapping import Shape, TargetDisk
-from steps.model.plan import Plan
+from steps.model.mapping import Shape, TargetDisk, disk_way
+from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster import quota
@@ -22,10 +23,17 @@ from steps.targets.cluster.ownership import owner_references
 from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.harvester import image_names, objects
 from steps.targets.harvester.image_state import image_state
+from steps.targets.harvester.plain_volumes import plain_storage
 from steps.targets.harvester.storage import Backend, ImageStorage, storage_for
+from steps.targets.landing.admission import check_volume_right, guessed_modes
+from steps.targets.landing.manifest import claim_manifest as plain_claim
+from steps.targets.landing.storage import VolumeStorage
 
 APIS: Final = (("harvesterhci.io", "Harvester"), ("kubevirt.io", "KubeVirt"))
 _MIB: Final = 1 << 20
+_REMEDY: Final = (
+    "remove `as: volume` from spec.diskMapping, or upgrade the chart with harvester.allowVolumes=true"
+)
 
 
 class AdmissionCheck:
@@ -48,7 +56,7 @@ class AdmissionCheck:
         """
         refuse_missing_apis(self._cluster, "harvester", APIS)
         owners = owner_references(self._cluster, self._plan)
-        storages = self._report.storages(self._machine.disks, self._storage_of)
+        storages = self._report.storages(self._disks(DiskWay.PULL), self._storage_of)
         for disk, storage in storages.items():
             self._report.dry_run(f"image of {disk}", self._image_manifest(disk, storage, owners))
         claims = {
@@ -56,15 +64,37 @@ class AdmissionCheck:
             for disk in shape.disks
             if disk.id in storages
         }
+        volumes = self._plain_volumes()
+        claims |= {disk: self._plain_claim(disk, storage) for disk, storage in volumes.items()}
         for disk, claim in claims.items():
             self._report.dry_run(f"claim of {disk}", claim)
-        if len(storages) == len(self._machine.disks):
+        if len(claims) == len(self._machine.disks):
             vm = self._check_vm(shape, claims, owners)
-            self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
+            classes = {disk: storage.storage_class for disk, storage in (storages | volumes).items()}
+            self._report.check_quota(lambda: self._needs(shape, storages, classes, claims, vm))
         return self._report.result()
+
+    def _disks(self, way: DiskWay) -> list[Disk]:
+        return [disk for disk in self._machine.disks if disk_way(disk, self._plan.target) is way]
 
     def _storage_of(self, disk: Disk) -> ImageStorage:
         return storage_for(self._cluster, storage_class_name(self._plan.target, disk))
+
+    def _plain_volumes(self) -> dict[DiskId, VolumeStorage]:
+        """The storage of the disks that land on plain volumes, and whether they may."""
+        disks = self._disks(DiskWay.LAND)
+        if not disks:
+            return {}
+        check = partial(check_volume_right, self._cluster, self._plan, _REMEDY)
+        self._report.record("right to hand volumes over", check)
+        storages = self._report.storages(disks, partial(plain_storage, self._cluster, self._plan))
+        self._report.add(*guessed_modes(storages))
+        return storages
+
+    def _plain_claim(self, disk: DiskId, storage: VolumeStorage) -> Object:
+        """The claim that `hand-over` will create; it has the class and the modes of the one that lands."""
+        size = storage.claim_size(self._machine.disk(disk).capacity)
+        return plain_claim(self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage)
 
     def _image_manifest(self, disk: DiskId, storage: ImageStorage, owners: list[Object]) -> Object:
         return objects.image_manifest(
@@ -124,10 +154,14 @@ class AdmissionCheck:
         self,
         shape: Shape,
         storages: Mapping[DiskId, ImageStorage],
+        classes: Mapping[DiskId, str],
         claims: Mapping[DiskId, Object],
         vm: Object | None,
     ) -> quota.Needs:
-        """What the import adds to the namespace: existing objects already count as used."""
+        """What the import adds to the namespace: existing objects already count as used.
+
+        `storages` are those of the images, `classes` those of all claims.
+        """
         exists = self._report.exists
         new_claims = {disk: claim for disk, claim in claims.items() if not exists(CLAIM, claim)}
         images = [self._image_name(disk, storage) for disk, storage in storages.items()]
@@ -135,9 +169,7 @@ class AdmissionCheck:
         resources = vm["spec"]["template"]["spec"]["domain"]["resources"] if vm else {}
         vm_exists = vm is not None and exists(MACHINE, vm)
         return quota.add_needs(
-            quota.claim_needs(
-                [(storages[disk].storage_class, claim) for disk, claim in new_claims.items()], CLAIM
-            ),
+            quota.claim_needs([(classes[disk], claim) for disk, claim in new_claims.items()], CLAIM),
             quota.count_needs(IMAGE, len(new_images)),
             vm_needs(vm, resources, exists=vm_exists, start=shape.start),
         )

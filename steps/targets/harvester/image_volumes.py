@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, Object
 from steps.model.machine import DiskId
-from steps.model.mapping import Shape, TargetDisk
+from steps.model.mapping import TargetDisk
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.targets.cluster import markers
 from steps.targets.cluster.completion import published_for
-from steps.targets.cluster.ownership import annotations_of, labels_of, release_ownership
+from steps.targets.cluster.ownership import annotations_of
 from steps.targets.harvester import objects
 from steps.targets.harvester.claim_check import verified_claim
 from steps.targets.harvester.image_state import image_state
@@ -23,7 +23,7 @@ from steps.targets.harvester.storage import Backend
 
 
 class ImageVolumes:
-    """The volumes of the images that `image` finished. See `steps.targets.cluster.vm_objects.DiskVolumes`."""
+    """The volumes of the images that `image` finished: one for each of these disks."""
 
     def __init__(self, plan: Plan, cluster: Cluster, volumes: Volumes) -> None:
         self._plan = plan
@@ -31,32 +31,16 @@ class ImageVolumes:
         self._volumes = volumes
         self._namespace = plan.target.namespace
 
-    def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
-        images = self._images([disk.id for disk in shape.disks])
-        return {disk.id: self._claim(images[disk.id], disk, owners) for disk in shape.disks}
+    def claims(self, disks: Sequence[TargetDisk], owners: list[Object]) -> dict[DiskId, str]:
+        """The name of each disk's claim. The errors are those of `DiskVolumes.claims`."""
+        images = self.images([disk.id for disk in disks])
+        return {disk.id: self._claim(images[disk.id], disk, owners) for disk in disks}
 
     def verify(self, disk: DiskId, claim: Object) -> None:
-        verified_claim(self._cluster, self._plan, disk, claim, self._images([disk])[disk])
+        """Raise StepError (CONFLICT) unless the claim is over the image of the disk."""
+        verified_claim(self._cluster, self._plan, disk, claim, self.images([disk])[disk])
 
-    def vm_manifest(self, shape: Shape, claims: Mapping[DiskId, str], owners: list[Object]) -> Object:
-        return objects.vm_manifest(self._plan, shape, claims, owners)
-
-    def release(self, shape: Shape, vm: Object) -> None:
-        images = self._images([disk.id for disk in shape.disks])
-        owned = [
-            *((IMAGE, image) for image in images.values()),
-            *((CLAIM, claim) for claim in self._claims()),
-        ]
-        for kind, resource in owned:
-            release_ownership(self._cluster, kind, resource, self._plan)
-
-    def _claims(self) -> list[Object]:
-        """The claims of this run, and those without a run label, which earlier versions did not write."""
-        labels = {names.LABEL_UID: names.labels(self._plan)[names.LABEL_UID]}
-        claims = self._cluster.find(CLAIM, self._namespace, labels)
-        return [claim for claim in claims if labels_of(claim).get(names.LABEL_RUN) in (None, self._plan.run)]
-
-    def _images(self, disks: Sequence[DiskId]) -> dict[DiskId, Object]:
+    def images(self, disks: Sequence[DiskId]) -> dict[DiskId, Object]:
         """The image of each disk that `image` finished.
 
         Raises:

@@ -51,6 +51,8 @@ def _existing_names(cluster: Cluster, plan: Plan, images: list[Object]) -> dict[
     existing = {}
     for resource in (*cdi_images, *claims):
         disk, name = labels_of(resource).get(names.LABEL_DISK, ""), resource["metadata"]["name"]
-        if is_of_run(resource, plan) and disk and not image_names.is_image_name(name, plan.import_, disk):
+        # With one namespace for everything, scratch is next to the disks of the VM.
+        is_other = name == names.claim(plan.run, disk) or image_names.is_image_name(name, plan.import_, disk)
+        if is_of_run(resource, plan) and disk and not is_other:
             existing[disk] = name
     return existing

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from steps.model.admission import Admission, Finding, not_checked, warned
+from steps.model.admission import Admission, not_checked
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import (
     CLAIM,
     DATA_VOLUME,
     MACHINE,
     NAD,
-    PERSISTENT_VOLUME,
     V2V_API_VERSION,
     Object,
 )
@@ -26,11 +25,14 @@ from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.storage import VolumeStorage, scratch_for, storage_of
+from steps.targets.landing.admission import check_volume_right, guessed_modes
+from steps.targets.landing.manifest import claim_manifest
+from steps.targets.landing.storage import VolumeStorage, scratch_for, storage_of
 
 APIS: Final = (("kubevirt.io", "KubeVirt"), ("cdi.kubevirt.io", "CDI"))
 LANDING_APIS: Final = APIS[:1]
 """If the disks land on their volumes: that needs no CDI."""
+_REMEDY: Final = "set kubevirt.disks to pull, or upgrade the chart with kubevirt.disks=land or auto"
 
 
 def apis(plan: Plan) -> Sequence[tuple[str, str]]:
@@ -58,10 +60,11 @@ class AdmissionCheck:
         refuse_missing_apis(self._cluster, "kubevirt", apis(self._plan))
         owners = owner_references(self._cluster, self._plan)
         storages = self._report.storages(self._machine.disks, partial(storage_of, self._cluster, self._plan))
-        self._report.add(*_guessed(storages))
+        self._report.add(*guessed_modes(storages))
         claims = {disk: self._claim_manifest(disk, storage) for disk, storage in storages.items()}
         if self._lands:
-            self._report.record("right to hand volumes over", self._check_volume_right)
+            check = partial(check_volume_right, self._cluster, self._plan, _REMEDY)
+            self._report.record("right to hand volumes over", check)
         for disk, storage in storages.items():
             if not self._lands:
                 self._report.dry_run(f"DataVolume of {disk}", self._volume_manifest(disk, storage, owners))
@@ -78,24 +81,6 @@ class AdmissionCheck:
     def _lands(self) -> bool:
         return self._plan.target.way is DiskWay.LAND
 
-    def _check_volume_right(self) -> None:
-        """The chart grants the right on PersistentVolumes only if disks may land.
-
-        Raises:
-            StepError: DENIED.
-        """
-        try:
-            self._cluster.get(PERSISTENT_VOLUME, self._plan.run)  # no volume has this name
-        except StepError as error:
-            if error.code is not Exit.DENIED:
-                raise
-            raise StepError(
-                error.code,
-                "disks cannot be landed on their volumes",
-                str(error),
-                "set kubevirt.disks to pull, or upgrade the chart with kubevirt.disks=land or auto",
-            ) from None
-
     def _volume_manifest(self, disk: DiskId, storage: VolumeStorage, owners: list[Object]) -> Object:
         return objects.data_volume_manifest(
             self._plan,
@@ -111,9 +96,7 @@ class AdmissionCheck:
     def _claim_manifest(self, disk: DiskId, storage: VolumeStorage) -> Object:
         """The claim that CDI, or `hand-over`, will create. No webhook of CDI checks it."""
         size = storage.claim_size(self._machine.disk(disk).capacity)
-        return objects.claim_manifest(
-            self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage
-        )
+        return claim_manifest(self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage)
 
     def _check_network(self, destination: str) -> None:
         """KubeVirt accepts a VM whose network does not exist; its pod then never starts."""
@@ -172,16 +155,3 @@ def _requests(vm: Object | None) -> Object:
     if vm is None:
         return {}
     return {"requests": {"memory": vm["spec"]["template"]["spec"]["domain"]["memory"]["guest"]}}
-
-
-def _guessed(storages: Mapping[DiskId, VolumeStorage]) -> list[Finding]:
-    """Warnings about classes whose modes no StorageProfile states."""
-    classes = sorted({storage.storage_class for storage in storages.values() if storage.guessed})
-    return [
-        warned(
-            "storage",
-            f"the StorageProfile of class {name} states no access mode: the disks get ReadWriteOnce volumes "
-            "with a filesystem, so the VM cannot be migrated live",
-        )
-        for name in classes
-    ]

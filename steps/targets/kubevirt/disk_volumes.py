@@ -6,7 +6,7 @@ from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, Object
 from steps.model.machine import DiskId
-from steps.model.mapping import Shape
+from steps.model.mapping import Shape, TargetDisk
 from steps.targets.cluster import markers
 from steps.targets.cluster.completion import published_for
 from steps.targets.cluster.ownership import annotations_of, refuse_deleting
@@ -23,8 +23,8 @@ class DataVolumes(OwnedVolumes):
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
         return {disk.id: self._claim(disk.id) for disk in shape.disks}
 
-    def verify(self, disk: DiskId, claim: Object) -> None:
-        verified_claim(self._cluster, self._plan, disk, claim, self._finished(disk))
+    def verify(self, disk: TargetDisk, claim: Object) -> None:
+        verified_claim(self._cluster, self._plan, disk.id, claim, self._finished(disk.id))
 
     def _finished(self, disk: DiskId) -> Object:
         """The DataVolume that `image` finished.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from steps.model import names
-from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, Object
 from steps.model.machine import DiskId
-from steps.model.mapping import Shape
-from steps.targets.cluster.ownership import foreign_volume_error, refuse_deleting
-from steps.targets.kubevirt.landing_claims import is_finished
+from steps.model.mapping import Shape, TargetDisk
 from steps.targets.kubevirt.owned_volumes import OwnedVolumes
+from steps.targets.landing.finished import finished_claim, verify_finished
 
 
 class LandedVolumes(OwnedVolumes):
@@ -20,28 +17,8 @@ class LandedVolumes(OwnedVolumes):
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
         return {disk.id: str(self._finished(disk.id)["metadata"]["name"]) for disk in shape.disks}
 
-    def verify(self, disk: DiskId, claim: Object) -> None:
-        refuse_deleting(claim)
-        if not is_finished(claim, self._plan, disk):
-            raise foreign_volume_error(claim, f"it is not the finished volume of {disk} of this import")
+    def verify(self, disk: TargetDisk, claim: Object) -> None:
+        verify_finished(claim, self._plan, disk.id)
 
     def _finished(self, disk: DiskId) -> Object:
-        """The finished claim of the disk.
-
-        Raises:
-            StepError: INVALID, if there is none; BUSY, while its volume is not bound.
-        """
-        labels = {names.LABEL_RUN: self._plan.run, names.LABEL_DISK: disk}
-        for claim in self._cluster.find(CLAIM, self._namespace, labels):
-            if is_finished(claim, self._plan, disk):
-                phase = (claim.get("status") or {}).get("phase")
-                if phase != "Bound":
-                    where = f"{self._namespace}/{claim['metadata']['name']}"
-                    raise StepError(Exit.BUSY, f"claim {where} is not bound", f"it is {phase or 'new'}")
-                return claim
-        raise StepError(
-            Exit.INVALID,
-            f"there is no finished volume of {disk}",
-            "it was deleted, or its hand-over is not complete",
-            "start a new import",
-        )
+        return finished_claim(self._cluster, self._plan, disk)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from steps.model.kinds import CLAIM, DATA_VOLUME, Object
+from steps.model.kinds import DATA_VOLUME, Object
 from steps.model.manifest import kubevirt_machine
 from steps.model.mapping import Shape
 from steps.model.names import LABEL_IMPORTED, volume_labels
 from steps.model.plan import Plan
 from steps.targets.cluster.markers import LANDED
 from steps.targets.cluster.vm_objects import stopped_vm
-from steps.targets.kubevirt.storage import VolumeStorage
+from steps.targets.landing.storage import VolumeStorage
 
 BIND: Final = "cdi.kubevirt.io/storage.bind.immediate.requested"
 """Without it CDI waits for the VM's start where the class binds to its first consumer
@@ -72,25 +72,6 @@ def url_of(data_volume: Object) -> str:
 def checksum_of(data_volume: Object) -> str:
     """The checksum that CDI compares; empty if it compares none."""
     return str((data_volume["spec"].get("source") or {}).get("http", {}).get("checksum") or "")
-
-
-def claim_manifest(plan: Plan, disk: str, *, name: str, size: int, storage: VolumeStorage) -> Object:
-    """The claim of a disk, with `size` bytes: the one on which it lands. For CDI's own, only for dry runs."""
-    return {
-        "apiVersion": CLAIM.api_version,
-        "kind": CLAIM.kind,
-        "metadata": {
-            "name": name,
-            "namespace": plan.target.namespace,
-            "labels": {LABEL_IMPORTED: "true", **volume_labels(plan, disk)},
-        },
-        "spec": {
-            "accessModes": [storage.access_mode],
-            "volumeMode": storage.volume_mode,
-            "storageClassName": storage.storage_class,
-            "resources": {"requests": {"storage": str(size)}},
-        },
-    }
 
 
 def vm_manifest(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:

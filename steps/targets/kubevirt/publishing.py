@@ -29,7 +29,6 @@ from steps.targets.cluster.serving import POLL, ServedDisk, ServeStep, Serving
 from steps.targets.cluster.sibling import StepNode, refuse_without_serve
 from steps.targets.cluster.vm_objects import attached_claims, is_handed_over
 from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.storage import VolumeStorage, refuse_filesystem, storage_of
 from steps.targets.kubevirt.volume_check import refuse_other_run, refuse_taken
 from steps.targets.kubevirt.volume_state import (
     DATA_VOLUMES,
@@ -41,6 +40,7 @@ from steps.targets.kubevirt.volume_state import (
     VolumeState,
     volume_state,
 )
+from steps.targets.landing.storage import VolumeStorage, refuse_filesystem, storage_of
 from steps.targets.target import ProgressCallback
 
 log = structlog.get_logger()

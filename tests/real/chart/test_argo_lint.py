@@ -84,19 +84,28 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout + done.stderr
 
 
-def landing_template() -> Json:
-    made = parse((TEMPLATE.parent / "vmware-land.yaml").read_text())
+WAYS: Final = pytest.mark.parametrize(
+    ("way", "kind"), [(DiskWay.LAND, TargetKind.KUBEVIRT), (DiskWay.MIXED, TargetKind.HARVESTER)]
+)
+
+
+def landing_template(way: DiskWay) -> Json:
+    made = parse((TEMPLATE.parent / f"vmware-{way}.yaml").read_text())
     made["metadata"]["namespace"] = Installation().namespace
     return made
 
 
-def test_argo_accepts_the_template_of_disks_that_land_on_their_volumes(lint: Lint) -> None:
-    done = lint(landing_template())
+@WAYS
+def test_argo_accepts_the_template_of_disks_that_land_on_their_volumes(
+    lint: Lint, way: DiskWay, kind: TargetKind
+) -> None:
+    done = lint(landing_template(way))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_argo_accepts_a_run_of_it(lint: Lint) -> None:
-    landing = PLAIN.target.model_copy(update={"kind": TargetKind.KUBEVIRT, "way": DiskWay.LAND})
+@WAYS
+def test_argo_accepts_a_run_of_it(lint: Lint, way: DiskWay, kind: TargetKind) -> None:
+    landing = PLAIN.target.model_copy(update={"kind": kind, "way": way})
     run = author(PLAIN.model_copy(update={"target": landing}), Installation(), owner="uid")
-    done = lint(landing_template(), run)
+    done = lint(landing_template(way), run)
     assert done.returncode == 0, done.stdout + done.stderr

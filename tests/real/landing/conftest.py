@@ -39,11 +39,11 @@ def wait_for(reached: Callable[[], object], what: str) -> None:
         time.sleep(0.2)
 
 
-def chart_objects() -> list[dict[str, object]]:
-    """Accounts, rights and policies as Helm renders them."""
+def chart_objects(value: str = "kubevirt.disks=land") -> list[dict[str, object]]:
+    """Accounts, rights and policies as Helm renders them with a value."""
     done = helm(
         *("template", "imports", str(CHART), "--namespace", RELEASE),
-        *("--set", "kubevirt.disks=land", "--api-versions", _POLICY),
+        *("--set", value, "--api-versions", _POLICY),
     )
     assert done.returncode == 0, done.stderr
     text = re.sub(r"^# Source: .*$", "", done.stdout, flags=re.MULTILINE)

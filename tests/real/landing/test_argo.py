@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pytest
 
 from steps.model import names
+from steps.model.document import Document
 from steps.model.kinds import POD, WORKFLOW, Object
-from steps.model.landing import LandingDisk
+from steps.model.landing import LandingDisk, MixedDisk
 from tests.real.chart.test_argo_lint import ARGO
 from tests.real.controller.apiserver import ApiServer
 from tests.real.landing.conftest import RELEASE, wait_for
@@ -66,23 +67,23 @@ def argo(server: ApiServer) -> Iterator[ApiServer]:
         process.wait(30)
 
 
-def the_disks_alone() -> Json:
+def the_disks_alone(file: str = "vmware-land.yaml", rows: Sequence[Document] = ROWS, run: str = RUN) -> Json:
     """The shipped template, from the disks on: what comes before needs a node."""
-    spec = parse((CHART / "files" / "vmware-land.yaml").read_text())["spec"]
+    spec = parse((CHART / "files" / file).read_text())["spec"]
     (task,) = next(
         [task for task in one["dag"]["tasks"] if task["name"] == "disks"]
         for one in spec["templates"]
         if one["name"] == "transfer"
     )
-    rows = json.dumps([row.model_dump() for row in ROWS])
-    alone = {key: value for key, value in task.items() if key != "depends"} | {"withParam": rows}
-    parameters = {"run": RUN, "source": "default"}
+    listed = json.dumps([row.model_dump() for row in rows])
+    alone = {key: value for key, value in task.items() if key != "depends"} | {"withParam": listed}
+    parameters = {"run": run, "source": "default"}
     declared = spec["arguments"]["parameters"]
     given = [{**one, "value": parameters.get(one["name"], one.get("value"))} for one in declared]
     return {
         "apiVersion": WORKFLOW.api_version,
         "kind": WORKFLOW.kind,
-        "metadata": {"name": RUN, "namespace": RELEASE},
+        "metadata": {"name": run, "namespace": RELEASE},
         "spec": {
             **{key: value for key, value in spec.items() if key != "onExit"},
             "entrypoint": "alone",
@@ -96,18 +97,57 @@ def the_disks_alone() -> Json:
     }
 
 
+def pods_of(argo: ApiServer, run: str) -> dict[tuple[str, str], Object]:
+    """The pods of a run by stage and disk."""
+    found = argo.connect().find(POD, RELEASE, {names.LABEL_RUN: run})
+    labelled = [one["metadata"]["labels"] | {"pod": one} for one in found]
+    return {(one[names.LABEL_STAGE], one[names.LABEL_DISK]): one["pod"] for one in labelled}
+
+
+def claims_of(pod: Object) -> dict[str, str]:
+    volumes = pod["spec"]["volumes"]
+    found = ((one["name"], one.get("persistentVolumeClaim")) for one in volumes)
+    return {name: claim["claimName"] for name, claim in found if claim}
+
+
+def test_each_disk_of_a_mixed_vm_has_the_pods_of_its_way(argo: ApiServer) -> None:
+    """Two of the disks were copied before, as far as Argo knows: for them the stages after the copy run."""
+    run = "vmi-mixed-0a1b2c3d-g1"
+    lands = LandingDisk.of("disk-1", f"{run}-disk-1", "Block", landed=False)
+    copied = {"landed": "true"}
+    rows = (
+        MixedDisk.on_scratch("disk-0", f"{run}-disk-0"),
+        MixedDisk.on_volume(lands, f"{run}-disk-1-notes"),
+        MixedDisk.on_scratch("disk-2", f"{run}-disk-2").model_copy(update=copied),
+        MixedDisk.on_volume(lands, f"{run}-disk-3-notes").model_copy(update={"disk": "disk-3", **copied}),
+    )
+    workflow = the_disks_alone("vmware-mixed.yaml", rows, run)
+    argo.kubectl("create", "-f", "-", given=json.dumps(workflow))
+    expected = {
+        *(("export", "disk-0"), ("export", "disk-1")),
+        *(("serve", "disk-2"), ("image", "disk-2"), ("hand-over", "disk-3")),
+    }
+    wait_for(lambda: set(pods_of(argo, run)) >= expected, "Argo makes no pods")
+    made = pods_of(argo, run)
+    assert set(made) == expected
+    served, lands_here = made["export", "disk-0"], made["export", "disk-1"]
+    assert claims_of(served) == {"scratch": f"{run}-disk-0"}
+    assert claims_of(lands_here) == {"scratch": f"{run}-disk-1-notes", "disk": f"{run}-disk-1"}
+    for pod, devices in ((served, []), (lands_here, [{"name": "disk", "devicePath": "/disk"}])):
+        (main,) = [one for one in pod["spec"]["containers"] if one["name"] == "main"]
+        assert (main.get("volumeDevices") or []) == devices
+        mounted = [one["mountPath"] for one in main["volumeMounts"]]
+        assert mounted.count("/scratch") == 1
+        assert "/disk" not in mounted
+        assert pod["spec"]["securityContext"]["runAsUser"] == 107
+    assert made["serve", "disk-2"]["spec"]["securityContext"]["runAsUser"] == 107
+
+
 def test_each_pod_mounts_its_volume_by_its_mode(argo: ApiServer) -> None:
     argo.kubectl("create", "-f", "-", given=json.dumps(the_disks_alone()))
-    cluster = argo.connect()
-
-    def pods() -> dict[tuple[str, str], Object]:
-        labels = {names.LABEL_RUN: RUN}
-        found = [one["metadata"]["labels"] | {"pod": one} for one in cluster.find(POD, RELEASE, labels)]
-        return {(one[names.LABEL_STAGE], one[names.LABEL_DISK]): one["pod"] for one in found}
-
     expected = {("export", "disk-0"), ("export", "disk-1"), ("hand-over", "disk-2")}
-    wait_for(lambda: set(pods()) >= expected, "Argo makes no pods")
-    made = pods()
+    wait_for(lambda: set(pods_of(argo, RUN)) >= expected, "Argo makes no pods")
+    made = pods_of(argo, RUN)
     assert set(made) == expected, "a disk that was handed over is not copied again"
     for row, place in ((ROWS[0], "volumeDevices"), (ROWS[1], "volumeMounts")):
         spec = made["export", row.disk]["spec"]
@@ -117,11 +157,7 @@ def test_each_pod_mounts_its_volume_by_its_mode(argo: ApiServer) -> None:
         known = devices if place == "volumeDevices" else mounts
         assert known["disk"] == {"name": "disk", row.path: "/disk"}
         assert "disk" not in (mounts if place == "volumeDevices" else devices)
-        claims = {
-            one["name"]: one["persistentVolumeClaim"]["claimName"]
-            for one in spec["volumes"]
-            if "persistentVolumeClaim" in one
-        }
+        claims = claims_of(made["export", row.disk])
         assert claims == {"disk": row.claim, "scratch": names.notes(RUN, row.disk)}
         assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["fsGroup"]) == (107, 107)
         assert spec["automountServiceAccountToken"] is False

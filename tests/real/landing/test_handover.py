@@ -17,8 +17,8 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
-from steps.targets.kubevirt.handover import HandOver
-from steps.targets.kubevirt.landing_claims import is_finished
+from steps.targets.landing.finished import is_finished
+from steps.targets.landing.handover import HandOver
 from tests.real.controller.apiserver import ApiServer, _write_kubeconfig
 from tests.real.landing.conftest import RELEASE, TENANT, wait_for
 from tests.unit.builders import a_plan

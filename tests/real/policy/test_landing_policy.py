@@ -17,7 +17,7 @@ from steps.model import names
 from steps.model.kinds import POD, Object
 from steps.model.mapping import shape
 from steps.model.plan import DiskWay, ImportRef, TargetKind
-from steps.targets.kubevirt.placement import Placement
+from steps.targets.landing.placement import Placement
 from tests.real.chart.test_chart import RELEASE, helm
 from tests.real.policy.judge import POD_NAME, Client, Json, Request
 from tests.real.policy.test_step_policy import (
@@ -273,7 +273,21 @@ def test_that_pod_is_deleted_by_its_own_run(policies: Path) -> None:
 
 @pytest.mark.parametrize(("disks", "granted"), [("pull", False), ("land", True), ("auto", True)])
 def test_the_rights_exist_only_if_disks_may_land(disks: str, granted: bool) -> None:
-    done = helm("template", "imports", str(CHART), "--namespace", RELEASE, "--set", f"kubevirt.disks={disks}")
-    assert done.returncode == 0, done.stderr
+    found = rendered(f"kubevirt.disks={disks}")
     for word in ("vmferry-target-volumes", "name: vmferry-vmware-land", "name: vmferry-ovirt-land"):
-        assert (word in done.stdout) is granted, word
+        assert (word in found) is granted, word
+    assert "name: vmferry-vmware-mixed" not in found
+
+
+@pytest.mark.parametrize(("allowed", "granted"), [("false", False), ("true", True)])
+def test_plain_volumes_of_harvester_have_a_value_of_their_own(allowed: str, granted: bool) -> None:
+    found = rendered(f"harvester.allowVolumes={allowed}")
+    for word in ("vmferry-target-volumes", "name: vmferry-vmware-mixed", "name: vmferry-ovirt-mixed"):
+        assert (word in found) is granted, word
+    assert "name: vmferry-vmware-land" not in found
+
+
+def rendered(value: str) -> str:
+    done = helm("template", "imports", str(CHART), "--namespace", RELEASE, "--set", value)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

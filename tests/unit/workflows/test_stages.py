@@ -74,6 +74,20 @@ def test_the_edges_of_kubevirt_if_the_disks_land_on_their_volumes() -> None:
     }
 
 
+def test_the_edges_of_harvester_if_some_disks_land_on_plain_volumes() -> None:
+    plain = {stage.name: stage.after for stage in stages_for(TargetKind.HARVESTER)}
+    mixed = {stage.name: stage.after for stage in stages_for(TargetKind.HARVESTER, DiskWay.MIXED)}
+    assert mixed == plain | {"hand-over": ("convert",), "build": ("hand-over", "image", "serve")}
+
+
+def test_only_the_stages_of_a_disk_know_that_disks_have_different_ways() -> None:
+    mixed = stages_for(TargetKind.HARVESTER, DiskWay.MIXED)
+    assert [one.name for one in mixed if one.mixed] == [one.name for one in mixed if one.scope is Scope.DISK]
+    assert not any(
+        one.mixed for way in (DiskWay.PULL, DiskWay.LAND) for one in stages_for(TargetKind.HARVESTER, way)
+    )
+
+
 @pytest.mark.parametrize("target", TargetKind)
 def test_only_disks_that_land_mount_their_volume(target: TargetKind) -> None:
     assert not any(stage.volume for stage in stages_for(target))

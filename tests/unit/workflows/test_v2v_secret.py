@@ -108,6 +108,12 @@ def test_a_warning_quotes_nothing(recwarn: pytest.WarningsRecorder) -> None:
     assert list(recwarn) == []
 
 
+@pytest.mark.parametrize("blanks", ['"  "', '"\\u2028"', "' \t'"])
+def test_an_address_of_blanks_is_an_empty_one(blanks: str) -> None:
+    with pytest.raises(SecretError, match="vmware secret apiUrl cannot be empty"):
+        read(VMWARE, data(VMWARE, text_of(**{**LOGIN, "apiUrl": blanks})))
+
+
 @pytest.mark.parametrize("name", ["password", "apiUrl"])
 def test_half_a_character_is_refused(name: str) -> None:
     with pytest.raises(SecretError, match="half a character"):

@@ -14,7 +14,7 @@ from steps.model.contract import Exit
 from steps.model.machine import Power
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import shape
-from steps.model.plan import NamePolicy, NetworkRule, TargetKind
+from steps.model.plan import DiskForm, DiskRule, DiskWay, NamePolicy, NetworkRule, TargetKind
 from steps.model.sources import SourceKind
 from steps.preflight import examine, refusal_reasons
 from steps.runtime import kubeapi
@@ -23,6 +23,7 @@ from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, without_provid
 from tests.unit.controller.cli.test_view import text
 from tests.unit.providers import FakeProvider
 from tests.unit.steps.targets.harvester.world import World as TargetWorld
+from workflows.ways import EMBEDDED_VOLUME
 
 
 def examined(plan: Any = None, **machine: Any) -> DryRunResult:
@@ -78,6 +79,22 @@ def dry_run_in_a_cluster(**target: Any) -> DryRunResult:
     """The dry run of an import into the cluster of KUBECONFIG."""
     plan = a_plan(kind=TargetKind.HARVESTER, **target)
     return dryrun._examine(Job(plan, {}), FakeProvider(a_machine()), Stop())
+
+
+def test_a_plan_shows_which_disks_land_on_volumes_and_who_can_do_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    rows = (DiskRule(disk="disk-1", form=DiskForm.VOLUME),)
+    plan = a_plan(kind=TargetKind.HARVESTER, way=DiskWay.MIXED, way_reason="rows say so", disks=rows)
+    machine = a_machine(disks=(a_disk(0), a_disk(1)))
+    result = dryrun._examine(Job(plan, {}), FakeProvider(machine), Stop())
+    shown = text(dryrun.render(result))
+    first, second = [line.split() for line in shown.splitlines() if line.startswith("disk-")]
+    assert (first[-1], second[-1]) == ("image", "volume")
+    assert "disks: mixed, because rows say so" in shown
+    assert EMBEDDED_VOLUME.split(":")[0] in shown
+    assert dryrun.document(result)["possible"] is False
 
 
 def test_every_reason_is_shown() -> None:

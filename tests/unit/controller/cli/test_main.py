@@ -56,6 +56,16 @@ def test_every_error_of_a_manifest_has_its_own_line(vmferry: Vmferry, tmp_path: 
     ]
 
 
+def test_a_disk_that_only_a_pod_can_land_is_refused_before_anything_begins(
+    vmferry: Vmferry, tmp_path: Path
+) -> None:
+    rows = "  diskMapping: [{sourceDisk: disk-0, as: volume}]\n"
+    (tmp_path / "all.yaml").write_text(ALL.rstrip("\n") + "\n" + rows)
+    ended = vmferry("run", "-f", "all.yaml", "--to", "harvester", "--into", "here")
+    refused(ended, Exit.INVALID, "VirtualMachineImport web: disks cannot be landed on volumes")
+    assert [path.name for path in tmp_path.iterdir()] == ["all.yaml"]
+
+
 def test_errors_are_not_interpreted_as_markup(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(IMPORT)
     ended = vmferry("run", "-f", "all.yaml", "-f", "[bold]x[/oops]", "--into", "here")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -118,7 +118,66 @@ def test_a_cleanup_uses_a_template_that_every_chart_has() -> None:
     assert world.workflow()["spec"]["workflowTemplateRef"]["name"] == "vmferry-vmware"
 
 
+PLAIN: Final = {"sourceDisk": "disk-1", "as": "volume"}
+
+
+def on_harvester(*, allowed: bool = True, rows: list[dict[str, str]] | None = None) -> World:
+    world = World(diskMapping=[PLAIN] if rows is None else rows)
+    settings = world.options.settings.model_copy(update={"allow_volumes": allowed})
+    update = {"target": ClusterTarget.HARVESTER, "settings": settings}
+    world.options = world.options.model_copy(update=update)
+    world.cluster.put(
+        {
+            "apiVersion": WORKFLOW_TEMPLATE.api_version,
+            "kind": WORKFLOW_TEMPLATE.kind,
+            "metadata": {"name": "vmferry-vmware-mixed", "namespace": "vmferry"},
+        }
+    )
+    return world
+
+
+def test_a_disk_that_lands_on_a_plain_volume_of_harvester_chooses_the_template() -> None:
+    world = on_harvester()
+    world.look()
+    assert world.workflow()["spec"]["workflowTemplateRef"]["name"] == "vmferry-vmware-mixed"
+    assert plan_of(world).target.way is DiskWay.MIXED
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [PLAIN | {"as": "image"}], [{"sourceDisk": "disk-1", "busType": "sata"}]]
+)
+def test_an_import_without_plain_volumes_has_the_template_as_before(rows: list[dict[str, str]]) -> None:
+    world = on_harvester(rows=rows)
+    world.look()
+    assert world.workflow()["spec"]["workflowTemplateRef"]["name"] == "vmferry-vmware"
+
+
+def test_an_installation_that_does_not_allow_plain_volumes_says_so() -> None:
+    world = on_harvester(allowed=False)
+    world.look()
+    assert world.workflows() == []
+    assert "harvester.allowVolumes" in world.status.model_dump_json()
+
+
+@pytest.mark.parametrize("row", [{"sourceDisk": "disk-0", "as": "volume"}, {"sourceDisk": "disk-1"}])
+def test_a_disk_with_another_form_is_a_new_run(row: dict[str, str]) -> None:
+    """A claim of scratch must not become a volume, and a volume not scratch."""
+    world = on_harvester()
+    world.look()
+    world.found()
+    first = world.run
+    world.argo(*upto("export"), failed("export", 13, "full", "disk-0"), phase="Failed")
+    world.look()
+    world.apply(diskMapping=[row])
+    world.annotate(retry="true")
+    world.look(3)
+    assert world.run != first
+    assert world.cluster.peek(CONFIG_MAP, names.request(first), "vmferry") is None
+
+
 def test_the_options_read_the_values_of_the_chart() -> None:
-    given = {"settings": {"target": "harvester", "disks": "auto", "pullClasses": ["tenant"]}}
-    settings = Options.model_validate(json.loads(json.dumps(given))).settings
+    values = {"target": "harvester", "disks": "auto", "pullClasses": ["tenant"], "allowVolumes": True}
+    settings = Options.model_validate(json.loads(json.dumps({"settings": values}))).settings
     assert (settings.disks, settings.pull_classes) == (WantedWay.AUTO, ("tenant",))
+    assert settings.allow_volumes is True
+    assert Options().settings.allow_volumes is False

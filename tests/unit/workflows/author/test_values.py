@@ -58,7 +58,7 @@ def shape_of_schema(properties: Json, path: str = "") -> set[str]:
 def test_every_stage_has_a_resources_value() -> None:
     stages = SCHEMA["properties"]["workflow"]["properties"]["resources"]["properties"]
     init_containers = {FETCH, SOURCE_CHECK}
-    of_landing = {stage.name for stage in stages_for(TargetKind.KUBEVIRT, DiskWay.LAND) if not stage.gate}
+    of_landing = {stage.name for stage in stages_for(TargetKind.HARVESTER, DiskWay.MIXED) if not stage.gate}
     assert set(stages) == {stage.name for stage in PROGRAMS} | of_landing | init_containers
 
 

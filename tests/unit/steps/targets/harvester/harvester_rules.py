@@ -23,6 +23,8 @@ CLUSTER_NETWORK: Final = "network.harvesterhci.io/clusternetwork"
 TEMPLATES: Final = "harvesterhci.io/volumeClaimTemplates"
 GOLDEN: Final = "harvesterhci.io/goldenImage"
 IMPORTED: Final = "migration.harvesterhci.io/imported"
+RESERVED: Final = ("longhorn-static", "vmstate-persistence")
+"""Storage classes of Harvester and KubeVirt themselves."""
 HOTPLUG: Final = "harvesterhci.io/enableCPUAndMemoryHotplug"
 
 
@@ -47,6 +49,8 @@ class HarvesterRules:
             if self.mutates:
                 self._mutate(verb, thing)
             self._validate(verb, thing)
+        if kind is CLAIM and verb == "create":
+            self._claim_created(verb, thing)
         if kind is CLAIM and verb == "delete":
             self._claim_deleted(thing)
 
@@ -175,6 +179,14 @@ class HarvesterRules:
             raise self._refused(500, verb, vm, words)
 
     # --- persistentvolumeclaim/validator.go
+
+    def _claim_created(self, verb: str, claim: Object) -> None:
+        """persistentvolumeclaim/validator.go, validateInternalUsage."""
+        name = claim["spec"].get("storageClassName")
+        if name in RESERVED:
+            raise self._refused(
+                422, verb, claim, f"can not create volume with the reserved storage class {name}"
+            )
 
     def _claim_deleted(self, claim: Object) -> None:
         metadata = claim["metadata"]

@@ -20,6 +20,7 @@ from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import NetworkRule, Plan
 from steps.targets.cluster.run_objects import RunObjects
+from tests.unit.steps.targets.harvester.mixed_world import MixedWorld
 from tests.unit.steps.targets.harvester.stand_ins import DIGEST, a_class, class_by_uid
 from tests.unit.steps.targets.harvester.test_run import a_request
 from tests.unit.steps.targets.harvester.world import World
@@ -53,6 +54,18 @@ def left_off() -> list[Object]:
     return [*world.images(), *world.claims(), *world.vms()]
 
 
+def mixed() -> list[Object]:
+    """One disk over an image, and one that landed on a plain volume."""
+    world = MixedWorld()
+    world.rules.mutates = False
+    world.admit()
+    for disk in world.places:
+        world.export(disk)
+        world.give(disk)
+    world.build()
+    return [*world.images(), *world.claims(), *world.vms()]
+
+
 def run() -> list[Object]:
     world = World()
     world.cluster.put(a_request(world.plan))
@@ -64,6 +77,7 @@ CASES: Final[dict[str, Callable[[], list[Object]]]] = {
     "backing-image": backing_image,
     "cdi": cdi,
     "left-off": left_off,
+    "mixed": mixed,
     "run": run,
 }
 

@@ -13,7 +13,7 @@ from steps.model.volumes import Volumes
 from steps.targets.cluster.completion import WorkflowRef
 from steps.targets.cluster.markers import PUBLISHED
 from steps.targets.cluster.vm_objects import VmObjects
-from steps.targets.harvester.image_volumes import ImageVolumes
+from steps.targets.harvester.disk_volumes import HarvesterVolumes
 from steps.targets.harvester.publishing import ImagePublication
 from steps.targets.harvester.volume_names import choose_names
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
@@ -84,7 +84,7 @@ class World(VmSteps):
         return [self.publish(number) for number in range(len(self.machine.disks))]
 
     def vm_objects(self) -> VmObjects:
-        volumes = ImageVolumes(self.plan, self.cluster, self.volumes())
+        volumes = HarvesterVolumes(self.plan, self.cluster, self.volumes())
         return VmObjects(self.plan, self.cluster, self.time, volumes, clock=self.time.clock)
 
     def volumes(self) -> Volumes:

@@ -26,10 +26,11 @@ from steps.model.volumes import Volumes as Names
 from steps.targets.cluster.run_objects import RunObjects
 from steps.targets.cluster.vm_objects import VmObjects
 from steps.targets.kubevirt.admission_check import AdmissionCheck
-from steps.targets.kubevirt.handover import HandOver
 from steps.targets.kubevirt.landed_volumes import LandedVolumes
-from steps.targets.kubevirt.landing_claims import LandingClaims
 from steps.targets.kubevirt.volume_names import choose_names
+from steps.targets.landing.claims import LandingClaims
+from steps.targets.landing.handover import HandOver
+from steps.targets.landing.storage import storage_of
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, an_import
 from tests.unit.steps.targets.harvester.harvester_rules import a_network
@@ -132,6 +133,7 @@ class LandingWorld(VmSteps):
             *(self.plan, self.machine, self.cluster, self.time),
             volumes=self.chosen,
             release=self.release,
+            storage_of=storage_of,
             clock=self.time.clock,
         )
 

@@ -17,7 +17,7 @@ from steps.model.kinds import (
     Kind,
 )
 from steps.model.plan import NetworkRule
-from steps.targets.kubevirt.storage import storage_for
+from steps.targets.landing.storage import storage_for
 from tests.unit.steps.targets.harvester.stand_ins import a_class
 from tests.unit.steps.targets.kubevirt.world import GIB, World, a_csi_driver, a_profile
 

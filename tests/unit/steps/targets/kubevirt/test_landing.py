@@ -24,8 +24,8 @@ from steps.model.plan import ScratchPlan
 from steps.targets.cluster import markers
 from steps.targets.cluster.halting import halt
 from steps.targets.kubevirt import kinds_of
-from steps.targets.kubevirt.handover import BIND_SECONDS
-from steps.targets.kubevirt.landing_claims import BIND_SECONDS as ADMIT_SECONDS
+from steps.targets.landing.claims import BIND_SECONDS as ADMIT_SECONDS
+from steps.targets.landing.handover import BIND_SECONDS
 from tests.unit.steps.targets.harvester.stand_ins import a_class
 from tests.unit.steps.targets.kubevirt.landing_world import RELEASE, TENANT, LandingWorld
 

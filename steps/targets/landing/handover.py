@@ -33,6 +33,7 @@ from steps.targets.cluster import markers
 from steps.targets.cluster.completion import NO_WORKFLOW, WorkflowRef, completion_annotations
 from steps.targets.cluster.ownership import (
     MAX_TRIES,
+    annotations_of,
     foreign_volume_error,
     is_of_run,
     labels_of,
@@ -40,7 +41,7 @@ from steps.targets.cluster.ownership import (
     refuse_deleting,
 )
 from steps.targets.cluster.serving import POLL
-from steps.targets.kubevirt.landing_claims import is_finished
+from steps.targets.landing.finished import is_finished
 
 log = structlog.get_logger()
 
@@ -148,6 +149,8 @@ class HandOver:
         if claim is None or not is_of_run(claim, self._plan):
             raise self._lost_error(f"claim {self._release}/{self._source} does not exist")
         refuse_deleting(claim)
+        if markers.UNFINISHED not in annotations_of(claim):
+            raise foreign_volume_error(claim, f"{self._disk} did not land on it")
         if not claim["spec"].get("volumeName"):
             raise StepError(Exit.UNREACHABLE, f"claim {self._release}/{self._source} is not bound")
         return claim

@@ -8,6 +8,7 @@ pkg/controller/common/util.go (scratch space, and when a populator fills a claim
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -63,6 +64,10 @@ class VolumeStorage:
         return max(size, self.minimum)
 
 
+StorageOf = Callable[[Cluster, Plan, Disk], VolumeStorage]
+"""How a target decides on the storage of a disk; see `storage_of`."""
+
+
 def storage_of(cluster: Cluster, plan: Plan, disk: Disk) -> VolumeStorage:
     """The storage of a disk: the class and the modes that the request has for it, else those of the cluster.
 
@@ -92,6 +97,11 @@ def storage_for(cluster: Cluster, class_name: str) -> VolumeStorage:
         if class_name
         else default_class(cluster, DEFAULT_VIRT_CLASS, DEFAULT_CLASS)
     )
+    return storage_of_class(cluster, found)
+
+
+def storage_of_class(cluster: Cluster, found: Object) -> VolumeStorage:
+    """The storage of a disk for this storage class."""
     name = str(found["metadata"]["name"])
     profile = _read(cluster, name)
     modes = _modes(profile)

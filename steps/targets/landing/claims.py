@@ -22,19 +22,19 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, EVENT, PERSISTENT_VOLUME, STORAGE_CLASS, Object
 from steps.model.landing import LandingDisk
 from steps.model.machine import Disk, DiskId, Machine
-from steps.model.mapping import Shape
-from steps.model.plan import Plan
+from steps.model.mapping import Shape, disk_way
+from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
-from steps.targets.cluster.ownership import is_of_run, labels_of, refuse_deleting
+from steps.targets.cluster.ownership import annotations_of, is_of_run, refuse_deleting
 from steps.targets.cluster.run_objects import RunObjects
-from steps.targets.cluster.scratch_limit import ScratchLimit
 from steps.targets.cluster.serving import POLL
-from steps.targets.kubevirt import objects
-from steps.targets.kubevirt.placement import Placement
-from steps.targets.kubevirt.storage import VolumeStorage, storage_of
+from steps.targets.landing.finished import is_finished
+from steps.targets.landing.manifest import claim_manifest
+from steps.targets.landing.placement import Placement
+from steps.targets.landing.storage import StorageOf, VolumeStorage
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ FIRST_CONSUMER: Final = "WaitForFirstConsumer"
 
 
 class LandingClaims:
-    """The claims of one VM."""
+    """The claims of one VM: of those of its disks that land on their volumes."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class LandingClaims:
         *,
         volumes: Volumes,
         release: str,
+        storage_of: StorageOf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
@@ -65,11 +66,14 @@ class LandingClaims:
         self._stop = stop
         self._volumes = volumes
         self._release = release
+        self._storage_of = storage_of
         self._clock = clock
         self._run_objects = RunObjects(plan, cluster, release)
 
-    def ensure(self, shape: Shape) -> list[LandingDisk]:
+    def ensure(self, shape: Shape, scratch: Sequence[Object] = ()) -> list[LandingDisk]:
         """Create what is missing and wait until all of it is bound; returns where each disk lands.
+
+        `scratch` are the claims of the other disks of the VM, which nothing waits for.
 
         Raises:
             StepError: NO_SPACE, for a quota or a class that cannot enlarge a claim; BUSY, while a claim of
@@ -79,7 +83,10 @@ class LandingClaims:
         owner = self._run_objects.owner_reference()
         open_disks, found = [], []
         for disk in self._machine.disks:
-            storage = storage_of(self._cluster, self._plan, disk)
+            if disk_way(disk, self._plan.target) is not DiskWay.LAND:
+                self._discard_landed(disk.id)
+                continue
+            storage = self._storage_of(self._cluster, self._plan, disk)
             is_done = self._is_handed_over(disk.id)
             found.append(self._landing_disk(disk, storage, is_done=is_done))
             if not is_done:
@@ -87,11 +94,7 @@ class LandingClaims:
         claims = [claim for disk, storage in open_disks for claim in self._manifests(disk, storage, owner)]
         for disk, storage in open_disks:
             self._discard_other(disk, storage)
-        limit = ScratchLimit(self._plan, self._cluster, self._release)
-        new = limit.check(claims)
-        for claim in claims:
-            self._run_objects.ensure_claim(claim)
-        limit.check_created(new, claims)
+        self._run_objects.ensure_claims([*claims, *scratch])
         self._await_bound(claims, shape)
         return found
 
@@ -132,24 +135,52 @@ class LandingClaims:
         if claim is not None and is_of_run(claim, self._plan):
             spec = claim["spec"]
             wanted = (storage.storage_class, storage.volume_mode)
-            if (spec.get("storageClassName"), spec.get("volumeMode") or "Filesystem") != wanted:
-                log.info(f"claim {name} is of another class or mode: deleting it", claim=name)
-                self._cluster.delete(CLAIM, name, self._release, uid=claim["metadata"]["uid"])
-                claim = self._cluster.get(CLAIM, name, self._release)
+            given = (spec.get("storageClassName"), spec.get("volumeMode") or "Filesystem")
+            if given != wanted or self._is_scratch(claim):
+                log.info(f"claim {name} is of another class or mode, or scratch: deleting it", claim=name)
+                claim = self._deleted(claim)
         if claim is not None:
             refuse_deleting(claim)
             return
         records = self._cluster.get(CLAIM, notes, self._release)
         if records is not None and is_of_run(records, self._plan):
-            self._cluster.delete(CLAIM, notes, self._release, uid=records["metadata"]["uid"])
-            left = self._cluster.get(CLAIM, notes, self._release)
+            left = self._deleted(records)
             if left is not None:
                 refuse_deleting(left)
+
+    def _is_scratch(self, claim: Object) -> bool:
+        """Whether an earlier attempt of the run copied the disk to this claim, to serve it from there."""
+        return markers.UNFINISHED not in annotations_of(claim) and self._run_objects.is_of_request(claim)
+
+    def _discard_landed(self, disk: DiskId) -> None:
+        """Delete a claim on which the disk landed in an earlier attempt: scratch gets the same name.
+
+        The disk has another way if its name at the source has changed since, so that another row fits.
+        """
+        claim = self._cluster.get(CLAIM, names.claim(self._plan.run, disk), self._release)
+        if (
+            claim is None
+            or not is_of_run(claim, self._plan)
+            or markers.UNFINISHED not in annotations_of(claim)
+        ):
+            return
+        log.info(
+            "the disk no longer lands on its volume: deleting its claim", claim=claim["metadata"]["name"]
+        )
+        left = self._deleted(claim)
+        if left is not None:
+            refuse_deleting(left)
+
+    def _deleted(self, claim: Object) -> Object | None:
+        """Delete the claim; returns it if it still exists, because a pod uses it."""
+        metadata = claim["metadata"]
+        self._cluster.delete(CLAIM, metadata["name"], self._release, uid=metadata["uid"])
+        return self._cluster.get(CLAIM, metadata["name"], self._release)
 
     # --- the claims
 
     def _manifests(self, disk: Disk, storage: VolumeStorage, owner: Object) -> list[Object]:
-        volume = objects.claim_manifest(
+        volume = claim_manifest(
             self._plan,
             disk.id,
             name=self._claim_name(disk.id),
@@ -249,18 +280,6 @@ class LandingClaims:
 def landing_claim_name(plan: Plan, volumes: Volumes, disk: DiskId, release: str) -> str:
     """The claim on which a disk lands: under its final name where both namespaces are one."""
     return volumes.names[disk] if plan.target.namespace == release else names.claim(plan.run, disk)
-
-
-def is_finished(claim: Object, plan: Plan, disk: DiskId) -> bool:
-    """Whether `hand-over` has finished the claim for this disk of this run."""
-    annotations = claim["metadata"].get("annotations") or {}
-    return (
-        is_of_run(claim, plan)
-        and labels_of(claim).get(names.LABEL_DISK) == disk
-        and annotations.get(markers.PUBLISHED) == f"{plan.run}/{disk}"
-        and markers.UNFINISHED not in annotations
-        and "deletionTimestamp" not in claim["metadata"]
-    )
 
 
 def _subject(event: Object) -> tuple[str, str]:
