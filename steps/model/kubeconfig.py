@@ -23,8 +23,11 @@ from steps.model.naming import is_namespace, shown
 
 KEY: Final = "kubeconfig"
 """The key of the Secret."""
-LONGEST: Final = 256 << 10
+LONGEST: Final = 128 << 10
 """Characters. One context with certificates has some 10,000."""
+MOST_BRACKETS: Final = 1000
+"""Opening brackets: the time of the parser grows with the square of their depth, and the controller reads
+kubeconfigs of tenants. One context has some twenty, if it is written as JSON."""
 _OUTSIDE_OF_CLUSTER: Final = ("certificate-authority", "proxy-url", "tls-server-name")
 _OUTSIDE_OF_USER: Final = (
     *("exec", "auth-provider", "tokenFile", "client-certificate", "client-key"),
@@ -98,6 +101,8 @@ def account_of(text: str) -> str:
 def _document(text: str) -> Mapping[str, Any]:
     if len(text) > LONGEST:
         raise _unusable(f"it has more than {LONGEST} characters")
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise _unusable(f"it has more than {MOST_BRACKETS} opening brackets")
     try:
         document = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:

@@ -142,6 +142,8 @@ def test_credentials_that_cannot_be_used_are_refused(user: Any) -> None:
         *("", "7", "[]", "{", "a: *b", "\t", "!!python/object:os.system {}", "a: &a [*a]", "\0"),
         "x" * (LONGEST + 1),
         "[" * 5000,
+        "[" * 999,
+        "- " * 60_000,
     ],
 )
 def test_what_is_no_kubeconfig_is_one_clear_error(malformed: str) -> None:

@@ -263,7 +263,6 @@ def test_a_paused_vm_is_refused() -> None:
         (("domain", "cpu"), []),
         (("domain", "memory", "guest"), "much"),
         (("domain", "memory", "guest"), "1"),
-        (("domain", "devices", "disks"), {"a": [1]}),
         (("domain", "devices", "disks"), [1]),
         (("domain", "devices", "disks"), [{"disk": {}}]),
         (("domain", "devices", "interfaces"), "none"),
