@@ -123,7 +123,9 @@ def test_a_source_without_endpoint_is_refused() -> None:
         plan(an_import(), a_source(endpoint=""), Settings())
 
 
-def of_kind(kind: type[OpenstackSource | OvaSource], **spec: Any) -> OpenstackSource | OvaSource:
+def of_kind(
+    kind: type[OpenstackSource | OvaSource | KubeVirtSource], **spec: Any
+) -> OpenstackSource | OvaSource | KubeVirtSource:
     metadata = {"name": "s"}
     given = {"apiVersion": API_VERSION, "kind": kind.__name__, "metadata": metadata, "spec": spec}
     return kind.model_validate(given)

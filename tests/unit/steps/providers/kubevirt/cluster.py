@@ -48,6 +48,8 @@ class Cluster:
     stops: int = 0
     """How often the VM was asked to stop."""
     starts: int = 0
+    grace: int | None = None
+    """The grace period of the last stop."""
     formats: tuple[str, ...] = ("raw", "gzip")
     external: str = ""
     """Base of the external links; empty: KubeVirt knows no Ingress."""
@@ -158,7 +160,7 @@ class Cluster:
     # --- start and stop (virt-api)
 
     def stop(self, grace: int | None) -> None:
-        self.stops += 1
+        self.stops, self.grace = self.stops + 1, grace
         strategy, running = self.run_strategy, self.has_instance and not self._is_final()
         if strategy in ("RerunOnFailure", "Manual"):
             if not running:
