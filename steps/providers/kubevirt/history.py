@@ -65,8 +65,9 @@ class State:
             return True
         if self._has_request("Start"):
             return True
-        if self.instance is not None:  # `Always` starts it again
-            return self.run_strategy == "Always"
+        if self.instance is not None:  # the instance has ended; KubeVirt may start another one
+            is_failed = self.phase == "Failed" and not self.instance.is_deleting
+            return self.run_strategy == "Always" or (self.run_strategy == "RerunOnFailure" and is_failed)
         return self.run_strategy in STARTS
 
     @property
@@ -84,6 +85,12 @@ class State:
         if self.instance is None:
             return self.ready.text("reason") == NO_INSTANCE
         return self.run_strategy in STAYS_FINAL and not self.instance.is_deleting
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether the VM is off, but its instance is there: a version before 1.8 of KubeVirt keeps it."""
+        has_ended = self.instance is not None and not self.instance.is_deleting
+        return has_ended and not self.is_on and self.run_strategy == "RerunOnFailure"
 
     @property
     def ready(self) -> Answer:

@@ -31,6 +31,8 @@ POLL_SECONDS: Final = 2.0
 CLOCK: Final = time.monotonic
 STOP_SECONDS: Final = 300.0
 """How long KubeVirt may need after the grace period; if it needs longer, the step is retried."""
+REST_SECONDS: Final = 20.0
+"""How long an instance that has ended must stay, if it depends on the version of KubeVirt whether it does."""
 START_SECONDS: Final = 600.0
 """How long a start may take: volumes are attached, and an image may be pulled."""
 _CONFLICT: Final = 409
@@ -48,8 +50,11 @@ def power_off(source: Api, run: str, machine: Machine, policy: PowerPlan, prove:
     """
     what = f"cannot shut down the VM {machine.path}"
     grace = 0 if policy.force else policy.grace_seconds
-    end, is_asked = CLOCK() + grace + STOP_SECONDS, False
+    end, is_asked, rests_since = CLOCK() + grace + STOP_SECONDS, False, None
     while not (now := history.state(source, machine)).is_settled:
+        rests_since = (rests_since or CLOCK()) if now.may_rest else None
+        if rests_since is not None and CLOCK() - rests_since >= REST_SECONDS:
+            break
         if now.is_on and not now.is_stopping and not is_asked:
             if policy.never_force:
                 raise _always_ends(what)

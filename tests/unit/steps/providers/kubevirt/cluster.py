@@ -44,6 +44,8 @@ class Cluster:
     denied: set[tuple[str, str]] = field(default_factory=set)
     """Verbs and resources that the account lacks."""
     kubevirt_visible: bool = True
+    keeps_ended: bool = False
+    """Before 1.8: under RerunOnFailure an instance that has succeeded stays."""
     objects: dict[Key, Json] = field(default_factory=dict)
     stops: int = 0
     """How often the VM was asked to stop."""
@@ -99,6 +101,11 @@ class Cluster:
         """Somebody else stops the VM, and it is off at once."""
         self.vm["spec"]["runStrategy"] = "Halted"
         self.objects.pop(("virtualmachineinstances", "web"), None)
+        self._sync()
+
+    def end_guest(self, phase: str = "Succeeded") -> None:
+        """The guest shuts itself down."""
+        self.instance["status"]["phase"] = phase
         self._sync()
 
     # --- the API server
@@ -243,7 +250,7 @@ class Cluster:
         if self.has_instance:
             wants_stop = any(request["action"] == "Stop" for request in requests)
             ended = strategy == "Halted" or wants_stop or (self._is_final() and strategy == "Always")
-            if ended or (self._is_final() and strategy == "RerunOnFailure"):
+            if ended or (self._is_final() and strategy == "RerunOnFailure" and not self.keeps_ended):
                 self.instance["metadata"].setdefault("deletionTimestamp", self.now())
             return
         wants_start = any(request["action"] == "Start" for request in requests)

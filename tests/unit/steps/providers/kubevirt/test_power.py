@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, NoAnswerError, StepError
+from steps.model.machine import Power
 from steps.model.plan import PowerPlan
 from steps.providers import connect
 from steps.providers.kubevirt import history
@@ -245,3 +246,37 @@ def test_exports_that_are_off_are_noticed_before_the_vm_is_stopped(
         shut_down(access, machine)
     assert caught.value.code is Exit.UNSUPPORTED
     assert standin.cluster.stops == 0
+
+
+@pytest.mark.parametrize("strategy", ["Manual", "Once", "RerunOnFailure"])
+@pytest.mark.parametrize("keeps_ended", [True, False])
+def test_a_guest_that_ended_by_itself_is_off(
+    standin: StandIn,
+    access: MakeAccess,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    keeps_ended: bool,
+) -> None:
+    monkeypatch.setattr("steps.providers.kubevirt.power.REST_SECONDS", 0.05)
+    use(standin, strategy)
+    standin.cluster.keeps_ended = keeps_ended
+    standin.cluster.end_guest()
+    machine = described(access)
+    assert machine.power is Power.OFF
+    shut_down(access, machine)
+    assert standin.cluster.stops == 0
+    with connect(access("unchanged", machine=machine)) as source:
+        mark = source.power_mark(machine)
+        assert mark.position
+        assert source.was_started_since(machine, mark) is None
+
+
+@pytest.mark.parametrize(("strategy", "phase"), [("Always", "Succeeded"), ("RerunOnFailure", "Failed")])
+def test_a_vm_that_kubevirt_starts_again_is_on(strategy: str, phase: str) -> None:
+    vm = Answer({"spec": {"runStrategy": strategy}})
+    ended = history.State(vm, Answer({"metadata": {"uid": "i"}, "status": {"phase": phase}}))
+    assert ended.is_on
+    assert not ended.is_settled
+    gone = {"uid": "i", "deletionTimestamp": "2026-11-30T00:00:00Z"}
+    stopped = history.State(vm, Answer({"metadata": gone, "status": {"phase": phase}}))
+    assert stopped.is_on is (strategy == "Always")
