@@ -11,10 +11,23 @@ from tests.fuzz.case import Parser
 _DISK: Final = ("vmdk_decoder", "detect", "grains", "stream", "tables", "vmdk")
 COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "engine": {
-        "steps.providers.ovirt.answers": (),
+        "steps.providers.answers": (),
         "steps.providers.ovirt.concerns": (),
         "steps.providers.ovirt.describe": (),
         "steps.providers.ovirt.export": ("data_map", "_merged"),
+    },
+    "virtualmachine": {
+        "steps.model.kubeconfig": (),
+        "steps.providers.kubevirt.answers": (),
+        "steps.providers.kubevirt.concerns": (),
+        "steps.providers.kubevirt.describe": (),
+        "steps.providers.kubevirt.history": (
+            "State.is_on",
+            "State.is_stopping",
+            "State.is_settled",
+            "State.position",
+            "Shutdown.of",
+        ),
     },
     "layers": {"steps.disk.layers": ()},
     "ovf": {
@@ -59,6 +72,7 @@ _CLASSES: Final = {
     "tar": "tests.fuzz.ova:TarIndex",
     "state": "tests.fuzz.remembered:Remembered",
     "v2v-secret": "tests.fuzz.v2v_secret:V2vSecret",
+    "virtualmachine": "tests.fuzz.virtualmachine:VirtualMachine",
     "vmdk": "tests.fuzz.vmdk:Vmdk",
 }
 
