@@ -163,7 +163,11 @@ def _remedy(source: Api) -> str:
             "again when it is upgraded)"
         )
     namespace, name, gates = _kubevirt(source)
-    return f"turn it on: {patch_command(namespace, name, gates)}"
+    command = f"turn it on: {patch_command(namespace, name, gates)}"
+    if gates is not None:
+        return command
+    # A JSON patch cannot create the list and also keep one that is there.
+    return f"{command} (if the patch fails because no gate is set yet: {patch_command(namespace, name, ())})"
 
 
 def patch_command(namespace: str, name: str, gates: tuple[str, ...] | None) -> str:

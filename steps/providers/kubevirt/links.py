@@ -133,7 +133,7 @@ def _ways(source: Api, export: Answer, claim: str, address: Address) -> Iterator
             url, is_gzip = chosen
             if address.url:
                 url = _at_address(source, export.name, url, address.url)
-            own = links.text(kind, "cert")
+            own = link.text("cert")
             yield _Way("the address of the source" if address.url else f"the {kind} link", url, own, is_gzip)
 
 

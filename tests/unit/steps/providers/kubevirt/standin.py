@@ -131,7 +131,7 @@ class StandIn(ThreadingHTTPServer):
                 return self._namespaced(method, plural, rest, query, body)
             case ["api", "v1", "namespaces", ns, plural, *rest] if ns == NAMESPACE:
                 return self._namespaced(method, plural, rest, query, body)
-        if len(parts) > 5 and "namespaces" in parts and method == "GET" and len(parts[-1]) < 30:
+        if method == "GET" and parts[-3:-2] == ["namespaces"]:
             return {"items": [], "metadata": {}}  # a list of another namespace is empty
         raise Refusal(404, "NotFound", "the server could not find the requested resource")
 

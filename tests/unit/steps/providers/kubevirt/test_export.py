@@ -208,7 +208,7 @@ def test_a_link_with_an_untrusted_certificate_gets_no_token(
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost/x", "https://u:p@localhost/x", "ftp://x", "https://[", "", "x"]
+    "url", ["http://localhost/x", "https://u:p@localhost/x", "ftp://x", "https://[", "x"]
 )
 def test_a_link_that_is_no_https_url_is_refused(
     standin: StandIn, access: MakeAccess, machine: Machine, tmp_path: Path, url: str
