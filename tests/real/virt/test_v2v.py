@@ -83,6 +83,8 @@ def test_a_vm_of_ovirt_boots_after_an_import_of_the_other_dialect(
 
         running = ("True", "VirtualMachineRunning")
         eventually(lambda: conditions().get("Succeeded") == running, "the import", IMPORT_SECONDS)
+        # The deletion waits until the source is released, so the engine must still be there.
+        lab.kubectl("--namespace", namespace, "delete", "virtualmachineimports.v2v.kubevirt.io", NAME)
         assert engine.transfers(live=True) == []
         assert [disk["alias"] for disk in engine.disks() if disk["status"] != "ok"] == []
         vm = engine.vm(scenario.VM)
@@ -98,4 +100,3 @@ def test_a_vm_of_ovirt_boots_after_an_import_of_the_other_dialect(
         assert [owner["uid"] for owner in landed["metadata"]["ownerReferences"]] == [made["metadata"]["uid"]]
     assert lab.find(IMPORT, namespace) == []
     assert [one for kind in SOURCES.values() for one in lab.find(kind, namespace)] == []
-    lab.kubectl("--namespace", namespace, "delete", "virtualmachineimports.v2v.kubevirt.io", NAME)
