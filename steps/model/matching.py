@@ -211,6 +211,8 @@ def _disk_resolutions(disks: Iterable[Disk], target: TargetPlan) -> Iterator[Res
 
 
 def _document(target: TargetPlan, *, shared: bool) -> str:
+    if target.first_match:  # the rows of both documents are merged
+        return f"{IMPORT} or its ResourceMapping"
     return target.mapping.title if shared and target.mapping is not None else IMPORT
 
 

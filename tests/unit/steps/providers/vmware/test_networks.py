@@ -31,7 +31,10 @@ def distributed(key: str) -> Any:
     return card(key=4000, backing=backing)
 
 
-TRUNK = dvs.TrunkVlanSpec(vlanId=[vim.NumericRange(start=1, end=4094)], inherited=False)
+span: Any = vim.NumericRange
+TRUNK = dvs.TrunkVlanSpec(vlanId=[span(start=1, end=4094)], inherited=False)
+SESSION: Any = None
+"""Nothing is asked of it: the collector is replaced."""
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,7 @@ def test_a_distributed_port_group_has_a_vlan(
     rows = [Row(group("dvportgroup-7"), properties)]
     monkeypatch.setattr(collector, "read_below", lambda *_: rows)
     datacenter: Any = type("Datacenter", (), {"network_folder": folder("group-n1")})()
-    read = networks.read(None, [datacenter])  # type: ignore[arg-type]
+    read = networks.read(SESSION, [datacenter])
     found = attachment(distributed("dvportgroup-7"), read)
     assert (found.name, found.vlan) == ("app", known)
 
@@ -77,8 +80,8 @@ def test_a_standard_port_group_has_the_vlan_of_its_host(
     read = Row(None, {"config.network.portgroup": [port_group("VM Network", number)]})
     monkeypatch.setattr(collector, "read_one", lambda *_: read)
     found = attachment(
-        standard("VM Network"), with_host_vlans(None, Networks(), a_vm(standard("VM Network")))
-    )  # type: ignore[arg-type]
+        standard("VM Network"), with_host_vlans(SESSION, Networks(), a_vm(standard("VM Network")))
+    )
     assert (found.name, found.vlan) == ("VM Network", known)
 
 
@@ -90,9 +93,9 @@ def test_an_account_that_may_not_read_the_host_imports_without_vlans(
         raise StepError(code, "no")
 
     monkeypatch.setattr(collector, "read_one", refuse)
-    assert with_host_vlans(None, Networks(), a_vm(standard("VM Network"))).host_vlans == {}  # type: ignore[arg-type]
+    assert with_host_vlans(SESSION, Networks(), a_vm(standard("VM Network"))).host_vlans == {}
 
 
 def test_the_host_is_not_asked_for_a_vm_without_a_standard_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collector, "read_one", lambda *_: pytest.fail("asked"))
-    assert with_host_vlans(None, Networks(), a_vm(distributed("k"))) == Networks()  # type: ignore[arg-type]
+    assert with_host_vlans(SESSION, Networks(), a_vm(distributed("k"))) == Networks()
