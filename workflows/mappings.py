@@ -116,13 +116,18 @@ def with_shared(target: TargetPlan, mappings: Mappings, used: UsedMapping) -> Ta
             "mapping": used,
             "networks": (*target.networks, *map(_shared, map(_network_rule, mappings.networks))),
             "storage": (*target.storage, *map(_shared, map(_storage_rule, mappings.storages))),
-            "disks": (*target.disks, *map(_shared, map(_disk_rule, mappings.disks))),
+            "disks": (*target.disks, *map(_shared_disk_rule, mappings.disks)),
         }
     )
 
 
 def _shared(rule: Rule) -> Rule:
     return rule.model_copy(update={"shared": True})
+
+
+def _shared_disk_rule(row: DiskRow) -> DiskRule:
+    """A name of a shared row is a label only: a label of one disk may be the ID of another."""
+    return _shared(_disk_rule(row)).model_copy(update={"disk": row.id})
 
 
 def _network_rule(row: NetworkRow) -> NetworkRule:

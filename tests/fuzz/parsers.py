@@ -16,6 +16,10 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.providers.ovirt.describe": (),
         "steps.providers.ovirt.export": ("data_map", "_merged"),
     },
+    "import-mapping": {
+        "steps.model.matching": ("network_rules", "disk_rules", "storage_choice", "unused_rows"),
+        "workflows.import_mapping": (),
+    },
     "layers": {"steps.disk.layers": ()},
     "ovf": {
         f"steps.providers.ova.{module}": () for module in ("envelope", "manifest", "markup", "names", "units")
@@ -53,6 +57,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
     "engine": "tests.fuzz.engine:Engine",
+    "import-mapping": "tests.fuzz.import_mapping:ImportMappings",
     "layers": "tests.fuzz.layers:Layers",
     "machine": "tests.fuzz.machines:Machines",
     "ovf": "tests.fuzz.ova:Descriptor",

@@ -137,8 +137,8 @@ class SharedNetwork(Model):
     )
     mac: MacPolicy | None = Field(
         default=None,
-        description="keep: these NICs keep the MAC addresses of the source. new: the target chooses new "
-        "ones. The default is keep.",
+        description="Which MAC addresses these NICs get. keep: those of the source. new: the target chooses "
+        "new ones. The default is keep.",
     )
 
 

@@ -201,6 +201,12 @@ def test_the_rows_of_the_mapping_follow_those_of_the_import() -> None:
     assert [rule.decides_storage for rule in target.disks] == [False]
 
 
+def test_the_name_of_a_disk_is_its_label_and_never_its_id() -> None:
+    disks = [{"source": {"name": "2000"}, "busType": "sata"}, {"source": {"id": "2001"}, "busType": "usb"}]
+    found = planned(a_mapping(disks=disks)).target.disks
+    assert [(rule.disk, rule.label) for rule in found] == [("", "2000"), ("2001", "")]
+
+
 def test_without_a_mapping_the_request_is_as_it_was() -> None:
     text = planned(None, networkMapping=[{"sourceNetwork": "a", "destinationNetwork": "b"}]).to_json()
     assert not [word for word in ("shared", "vlan", "nicMac", '"mapping"') if word in text]
