@@ -24,6 +24,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
@@ -133,7 +134,11 @@ func judgeOf(given *v1.CustomResourceDefinition) (judge, error) {
 
 func try(text []byte, judges map[string]judge) verdict {
 	var object map[string]any
-	if err := yaml.Unmarshal(text, &object); err != nil {
+	body, err := yaml.YAMLToJSON(text)
+	if err == nil {
+		err = utiljson.Unmarshal(body, &object) // whole numbers are int64, as in the API server
+	}
+	if err != nil {
 		return verdict{Errors: []string{err.Error()}}
 	}
 	kind, _ := object["kind"].(string)
