@@ -15,6 +15,7 @@ from steps.model.plan import Attachment, MacPolicy, TargetPlan, UsedMapping
 from workflows import mappings
 from workflows.api.mapping import (
     LONGEST_NAME,
+    MOST_BYTES,
     MOST_ROWS,
     ImportMapping,
     ImportMappingSpec,
@@ -134,6 +135,10 @@ def _too_many(spec: ImportMappingSpec) -> Iterator[str]:
                 f"spec.{name} has {len(some)} rows; write at most {MOST_ROWS}, and more mappings if you need "
                 "more rows"
             )
+
+    size = len(spec.model_dump_json(by_alias=True, exclude_none=True).encode(errors="replace"))
+    if size > MOST_BYTES:
+        yield f"its rows have {size} bytes; write at most {MOST_BYTES}: use several mappings"
 
 
 def _too_long(spec: ImportMappingSpec) -> Iterator[str]:

@@ -21,6 +21,8 @@ LONGEST_OBJECT: Final = 253
 LONGEST_DESTINATION: Final = 63 + 1 + LONGEST_OBJECT
 MOST_ROWS: Final = 256
 """Rows of one list."""
+MOST_BYTES: Final = 256 << 10
+"""Bytes of all rows as JSON. They become part of a request, which is a ConfigMap: at most 1 MiB."""
 _DESTINATION: Final = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _CLASS: Final = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
 _MAC: Final = "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"

@@ -42,7 +42,7 @@ def errors(definitions: Path, **spec: Any) -> list[str]:
     return found
 
 
-GOOD: Final = {
+GOOD: Final[Json] = {
     "networks": [
         network(),
         network("infra/vlan.1", source={"id": "network-7"}, networkInterfaceModel="e1000", mac="new"),

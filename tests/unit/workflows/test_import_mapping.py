@@ -169,6 +169,14 @@ def test_what_is_wrong_is_named_with_the_mapping_and_the_row(spec: dict[str, Any
     assert words in reason
 
 
+def test_the_rows_together_have_a_limit() -> None:
+    """256 names of 512 signs of four bytes each do not fit into a ConfigMap with the rest of a request."""
+    many = [network(source={"name": f"{number:03}" + "\U0001f600" * 509}) for number in range(256)]
+    (reason,) = reasons(a_mapping(networks=many))
+    assert reason.startswith("ImportMapping infra/dc1: its rows have 5")
+    assert reason.endswith("bytes; write at most 262144: use several mappings")
+
+
 def test_all_faults_are_reported_at_once() -> None:
     assert len(list(reasons(a_mapping(networks=[network(""), network("x/y/z", source={"vlan": 9})])))) == 2
 
