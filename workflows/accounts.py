@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from steps.model import kubeconfig
 from steps.model.names import short
 from steps.model.plan import SourcePlan
 from workflows.api.sources import spec_of
@@ -51,12 +52,13 @@ def limits_key(source: SourcePlan, credentials: Mapping[str, str]) -> str:
 def _account(source: SourcePlan, credentials: Mapping[str, str]) -> tuple[str, ...]:
     """Who logs in, without passwords, which change. Names of accounts ignore case at vSphere and Keystone."""
     keys = spec_of(source.kind).ACCOUNT_KEYS
-    return tuple(f"{key}={account_text(credentials[key])}" for key in keys if credentials.get(key))
+    return tuple(f"{key}={account_text(key, credentials[key])}" for key in keys if credentials.get(key))
 
 
-def account_text(value: str) -> str:
-    """The text of a base64 value that names an account; equal for all spellings that mean the same."""
+def account_text(key: str, value: str) -> str:
+    """The account that a key of a Secret names (base64); equal for all spellings that mean the same."""
     try:
-        return base64.b64decode(value).decode(errors="replace").strip().casefold()
+        text = base64.b64decode(value).decode(errors="replace").strip()
     except ValueError:
         return value
+    return kubeconfig.account_of(text) if key == kubeconfig.KEY else text.casefold()

@@ -34,7 +34,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Import VMs from vSphere, OpenStack, oVirt and OVA into Harvester, or into a folder to try it.",
+    help="Import VMs from vSphere, OpenStack, oVirt, KubeVirt and OVA into Harvester, or into a folder to "
+    "try it.",
     epilog="Exit codes: 0 done; 2 wrong command line; 10-19 correct the request or its surroundings; "
     "20 another step failed; 21 the VM was started at its source; 30-32 and 70 a retry may help; "
     "130 Ctrl-C; 143 SIGTERM.",

@@ -1,5 +1,7 @@
 """The QA plan's environment variables, named as in govc and openstackclient, and those of oVirt's own tools.
 
+A source on KubeVirt is a kubeconfig. It has its own variable: KUBECONFIG names the cluster to import to.
+
 Manifests take precedence.
 """
 
@@ -12,12 +14,16 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from steps.model import kubeconfig
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import API_VERSION
+from steps.model.kubeconfig import Kubeconfig
 from steps.model.naming import normalise
 from steps.model.sources import SourceKind
 from workflows.api.resources import Metadata, VirtualMachineImport
 from workflows.api.sources import (
+    KubeVirtSource,
+    KubeVirtSourceSpec,
     OpenstackSource,
     OpenstackSourceSpec,
     OvirtSource,
@@ -31,8 +37,8 @@ from workflows.api.spec import SourceReference, VirtualMachineImportSpec
 NAME: Final = "environment"
 """Name of the sources that the environment describes, at most one per kind."""
 
-ADDRESSES: Final = ("GOVC_URL", "OS_AUTH_URL", "OVIRT_URL")
-MACHINES: Final = ("VM_NAME", "OS_VM_NAME", "OVIRT_VM_NAME")
+ADDRESSES: Final = ("GOVC_URL", "OS_AUTH_URL", "OVIRT_URL", "KUBEVIRT_KUBECONFIG")
+MACHINES: Final = ("VM_NAME", "OS_VM_NAME", "OVIRT_VM_NAME", "KUBEVIRT_VM_NAME")
 
 _OPENSTACK_KEYS: Final = {
     "username": "OS_USERNAME",
@@ -89,15 +95,17 @@ class Environment:
 
 
 def read(environ: Mapping[str, str]) -> Environment:
-    """Read the environment's vCenter, OpenStack cloud and oVirt engine.
+    """Read the environment's vCenter, OpenStack cloud, oVirt engine and cluster with KubeVirt.
 
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER, GOVC_INSECURE, GOVC_TLS_CA_CERTS and VM_NAME: as
     with govc, the URL may hold user and password, and may lack the scheme and `/sdk`.
     OS_AUTH_URL, OS_REGION_NAME, OS_INTERFACE, OS_INSECURE, OS_CACERT, those of `_OPENSTACK_KEYS`, and
     OS_VM_NAME.
     OVIRT_URL, OVIRT_USERNAME, OVIRT_PASSWORD, OVIRT_CAFILE, OVIRT_INSECURE, OVIRT_CLUSTER and OVIRT_VM_NAME.
+    KUBEVIRT_KUBECONFIG (a file), KUBEVIRT_NAMESPACE, KUBEVIRT_EXPORT_ADDRESS, KUBEVIRT_INSECURE and
+    KUBEVIRT_VM_NAME.
     """
-    given = (_vmware(environ), _openstack(environ), _ovirt(environ))
+    given = (_vmware(environ), _openstack(environ), _ovirt(environ), _kubevirt(environ))
     return Environment(tuple(values for values in given if values.source or values.import_))
 
 
@@ -197,6 +205,26 @@ def _ovirt_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]
     yield from _encode({key: environ.get(variable, "") for key, variable in names.items()}).items()
     if authority := environ.get("OVIRT_CAFILE"):
         yield "caCert", _authority(authority, "OVIRT_CAFILE names a PEM file")
+
+
+def _kubevirt(environ: Mapping[str, str]) -> Given:
+    import_ = _import(environ, "KUBEVIRT_VM_NAME", SourceKind.KUBEVIRT)
+    name = environ.get("KUBEVIRT_KUBECONFIG", "")
+    if not name:
+        return Given(None, {}, import_)
+    credentials = _authority(name, "KUBEVIRT_KUBECONFIG names a kubeconfig")
+    source = KubeVirtSource(
+        api_version=API_VERSION,
+        kind="KubeVirtSource",
+        metadata=Metadata(name=NAME),
+        spec=KubeVirtSourceSpec(
+            endpoint=Kubeconfig.parse(credentials.decode(errors="replace")).server,
+            namespace=environ.get("KUBEVIRT_NAMESPACE", ""),
+            export_address=environ.get("KUBEVIRT_EXPORT_ADDRESS", ""),
+            insecure_skip_tls_verify=_flag(environ, "KUBEVIRT_INSECURE"),
+        ),
+    )
+    return Given(source, {kubeconfig.KEY: credentials}, import_)
 
 
 def _flag(environ: Mapping[str, str], variable: str) -> bool:

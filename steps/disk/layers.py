@@ -1,7 +1,7 @@
-"""Bodies over other bodies: bytes checked against a digest, joined files, gzip.
+"""Bodies over other bodies: bytes checked against a digest, joined files, gzip, a limit.
 
     window ─ Digested ┐
-    window ─ Digested ┼─ Joined ─ Gunzip ─ the disk's bytes
+    window ─ Digested ┼─ Joined ─ Gunzip ─ Limited ─ the disk's bytes
     window ─ Digested ┘
 
 None of them can begin in the middle: a digest is over all bytes, and neither it nor an inflater can be stored
@@ -35,7 +35,9 @@ def layered_body(source: Source) -> Body:
     body: Body = JoinedBody(source.parts) if source.parts else body_for(source)
     if source.digest is not None:
         body = DigestCheckedBody(body, source.digest)
-    return GunzipBody(body) if source.compression else body
+    if source.compression:
+        body = GunzipBody(body)
+    return body if source.most is None else LimitedBody(body, source.most)
 
 
 class DigestCheckedBody:
@@ -192,6 +194,44 @@ class GunzipBody:
             ) from None
         self._input = self._inflate.unused_data or self._inflate.unconsumed_tail
         return content
+
+    def abort(self) -> None:
+        self._body.abort()
+
+    def close(self) -> None:
+        self._body.close()
+
+
+class LimitedBody:
+    """Another body's bytes; more than the limit is an error: a little gzip unpacks to any number of zeros."""
+
+    def __init__(self, body: Body, most: int) -> None:
+        self._body = body
+        self._most = most
+        self.position = 0
+        self.total = body.total
+        self.validators = body.validators
+        self.end_is_proved = body.end_is_proved
+
+    def open(self, position: int, previous: Validators) -> None:
+        self._body.open(position, previous)
+        self._update()
+
+    def readinto(self, view: memoryview) -> int:
+        count = self._body.readinto(view)
+        self._update()
+        if self.position > self._most:
+            raise corruption_fault(
+                f"the source sends more than {self._most} bytes",
+                "it is not the disk that was planned",
+                "check the disk at the source, then start a new import",
+            )
+        return count
+
+    def _update(self) -> None:
+        body = self._body
+        self.position, self.total = body.position, body.total
+        self.validators, self.end_is_proved = body.validators, body.end_is_proved
 
     def abort(self) -> None:
         self._body.abort()

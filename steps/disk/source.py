@@ -121,6 +121,8 @@ class Source:
     parts: tuple[Source, ...] = ()
     compression: Literal["", "gzip"] = ""
     """Of the bytes of the window, or of all parts together."""
+    most: int | None = None
+    """Most bytes of the content after it is unpacked: more is an error, however long the stream is."""
     validator: str = ""
     """What the source calls this content and no other, as its digest. It stands in for a strong ETag."""
     file_validators: Validators = field(default_factory=Validators, compare=False)

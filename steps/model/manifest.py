@@ -12,8 +12,6 @@ from steps.model.names import LABEL_IMPORTED
 from steps.model.networks import Interface
 from steps.model.plan import TargetKind
 
-"""Harvester's VM validator lets these VMs use an image's own claim (harvester
-pkg/webhook/resources/virtualmachine/validator.go)."""
 MANIFEST_FILE: Final = "virtualmachine.yaml"
 """Name of the file, and of the key in a ConfigMap, that holds the manifest."""
 VM_NAME_LABEL: Final = "harvesterhci.io/vmName"

@@ -211,6 +211,10 @@ class SourcePlan(Document):
     """Of ovirt-imageio on the hosts of oVirt."""
     image_proxy_port: Annotated[int, Field(gt=0, lt=65536)] = 54323
     """Of ovirt-imageio on oVirt's engine."""
+    vm_namespace: str = ""
+    """Of KubeVirt: the namespace of the VMs; empty: that of the kubeconfig."""
+    export_address: str = ""
+    """Of KubeVirt: the URL under which virt-exportproxy can be reached; empty: as the cluster names it."""
     redirect_hosts: tuple[str, ...] = ()
     """Other hosts to which the server of an OVA may redirect: HOST, *.DOMAIN or *."""
     verified: bool = False

@@ -30,6 +30,7 @@ class SourceKind(enum.StrEnum):
     OPENSTACK = "OpenstackSource", "openstack", "openstack", "run `openstack server start {id}`"
     OVA = "OvaSource", "ova"
     OVIRT = "OvirtSource", "ovirt", "tzlocal", "run it in the portal of oVirt"
+    KUBEVIRT = "KubeVirtSource", "kubevirt", "ruamel", "start it there with `virtctl start`"
 
     @property
     def runs_vms(self) -> bool:

@@ -104,7 +104,7 @@ class Engine:
         document = _document(rng) if kind == "vm" else {"map": _map(rng)}
         changes = rng.choice((0, 1, 1, 2, 4, 8))
         for _ in range(changes):
-            _change(rng, document)
+            change(rng, document)
         data = json.dumps(document).encode()
         if spoilt := rng.random() < 0.1:
             buffer = bytearray(data)
@@ -199,7 +199,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(item)
 
 
-def _change(rng: random.Random, document: Json) -> None:
+def change(rng: random.Random, document: Json) -> None:
     """Replace, remove or repeat one part."""
     places = list(_places(document))
     if not places:

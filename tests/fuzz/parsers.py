@@ -11,7 +11,7 @@ from tests.fuzz.case import Parser
 _DISK: Final = ("vmdk_decoder", "detect", "grains", "stream", "tables", "vmdk")
 COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "engine": {
-        "steps.providers.ovirt.answers": (),
+        "steps.providers.answers": (),
         "steps.providers.ovirt.concerns": (),
         "steps.providers.ovirt.describe": (),
         "steps.providers.ovirt.export": ("data_map", "_merged"),
@@ -19,6 +19,19 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "import-mapping": {
         "steps.model.matching": ("network_rules", "disk_rules", "storage_choice", "unused_rows"),
         "workflows.import_mapping": (),
+    },
+    "virtualmachine": {
+        "steps.model.kubeconfig": (),
+        "steps.providers.kubevirt.answers": (),
+        "steps.providers.kubevirt.concerns": (),
+        "steps.providers.kubevirt.describe": (),
+        "steps.providers.kubevirt.history": (
+            "State.is_on",
+            "State.is_stopping",
+            "State.is_settled",
+            "State.position",
+            "Shutdown.of",
+        ),
     },
     "layers": {"steps.disk.layers": ()},
     "ovf": {
@@ -64,6 +77,7 @@ _CLASSES: Final = {
     "tar": "tests.fuzz.ova:TarIndex",
     "state": "tests.fuzz.remembered:Remembered",
     "v2v-secret": "tests.fuzz.v2v_secret:V2vSecret",
+    "virtualmachine": "tests.fuzz.virtualmachine:VirtualMachine",
     "vmdk": "tests.fuzz.vmdk:Vmdk",
 }
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from steps.model import hosts
-from steps.model.naming import shown
+from steps.model import hosts, kubeconfig
+from steps.model.naming import is_namespace, shown
 from steps.model.sources import SourceKind
 from workflows.api.resources import Metadata
 from workflows.api.spec import STRUCT, Flag, Model, SecretReference, Text, none_to_list
@@ -269,11 +270,77 @@ class OvirtSource(Source):
     spec: OvirtSourceSpec = OvirtSourceSpec()
 
 
+class KubeVirtSourceSpec(SourceSpec):
+    """A cluster with KubeVirt, or a Harvester."""
+
+    SUMMARY = "A cluster with KubeVirt, or a Harvester, to import from."
+    EXAMPLE = "https://HOST:6443"
+    CREDENTIAL_KEYS = kubeconfig.KEY
+    KEYS = (kubeconfig.KEY,)
+    ACCOUNT_KEYS = (kubeconfig.KEY,)
+    FROM_ENVIRONMENT = ("endpoint", "namespace")
+
+    endpoint: Text = Field(
+        default="", description="URL of the API server, as in the kubeconfig, such as https://host:6443"
+    )
+    namespace: Text = Field(
+        default="", description="namespace of the VMs; default: that of the context of the kubeconfig"
+    )
+    export_address: Text = Field(
+        default="",
+        description="URL under which the Service virt-exportproxy of the source can be reached, such as "
+        "https://export.example.com; default: as the export names it, by its Ingress or within the cluster",
+    )
+    export_thumbprint: Text = Field(
+        default="",
+        description="SHA-1 or SHA-256 fingerprint of the one certificate to trust at exportAddress, as hex; "
+        "default: the certificate is verified by the CA that KubeVirt names, or else those of the system",
+    )
+    credentials: SecretReference | None = Field(
+        default=None,
+        description="Secret with the key kubeconfig: one context, with everything inside of it",
+        json_schema_extra=STRUCT,
+    )
+
+    def plan_fields(self) -> dict[str, Any]:
+        return {
+            "vm_namespace": self.namespace,
+            "export_address": self.export_address,
+            "thumbprint": self.export_thumbprint,
+        }
+
+    def reasons(self) -> Iterator[str]:
+        if self.namespace and not is_namespace(self.namespace):
+            yield f"spec.namespace {shown(self.namespace)} is not a valid namespace"
+        for name, url in (("endpoint", self.endpoint), ("exportAddress", self.export_address)):
+            if url and not _is_https(url):
+                yield f"spec.{name} {shown(url)} is not an https URL"
+        if self.export_thumbprint and not self.export_address:
+            yield "spec.exportThumbprint is set, but spec.exportAddress is not"
+
+
+def _is_https(text: str) -> bool:
+    """Whether it is an https URL with a host, and without credentials."""
+    try:
+        url = urlsplit(text)
+        return url.scheme == "https" and bool(url.hostname) and url.port != 0 and url.username is None
+    except ValueError:
+        return False
+
+
+class KubeVirtSource(Source):
+    """A KubeVirt source."""
+
+    kind: Literal["KubeVirtSource"]
+    spec: KubeVirtSourceSpec = KubeVirtSourceSpec()
+
+
 RESOURCES: Final[Mapping[str, type[Source]]] = {
     str(SourceKind.VMWARE): VmwareSource,
     str(SourceKind.OPENSTACK): OpenstackSource,
     str(SourceKind.OVA): OvaSource,
     str(SourceKind.OVIRT): OvirtSource,
+    str(SourceKind.KUBEVIRT): KubeVirtSource,
 }
 """The resource of each kind."""
 

@@ -163,7 +163,8 @@ class VirtualMachineImportSpec(Model):
     )
     folder: str | None = Field(
         default=None,
-        description="VMware: the folder of the VM, below the datacenter's vm folder; oVirt: its cluster",
+        description="VMware: the folder of the VM, below the datacenter's vm folder; oVirt: its cluster; "
+        "KubeVirt: its namespace",
     )
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(),

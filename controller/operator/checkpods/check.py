@@ -9,14 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from steps.model import kubeconfig
 from steps.model.kinds import IMPORT, SECRET_SOURCES, SOURCES, Kind
 from steps.model.sources import SourceKind
 from workflows.accounts import account_text, place
 
 VERIFY: Final = "steps.verify"
 DRY_RUN: Final = "steps.dryrun"
-IDENTITY_KEYS: Final = ("username", "user_id", "application_credential_id", "application_credential_name")
-"""Keys of a Secret that name an account and are not secret themselves.
+IDENTITY_KEYS: Final = (
+    *("username", "user_id", "application_credential_id", "application_credential_name"),
+    kubeconfig.KEY,
+)
+"""Keys of a Secret that name an account. Of a kubeconfig only the account is used, which is not secret.
 
 Fewer than `ACCOUNT_KEYS` of the sources, which the limits use: a domain can be given in several ways or left
 out, and checks that wait for each other without need are better than two log-ins at once.
@@ -104,6 +108,6 @@ def account_of(address: str, credentials: Mapping[str, str]) -> str:
     """
     if not credentials:
         return ""
-    identity = {key: account_text(credentials[key]) for key in IDENTITY_KEYS if key in credentials}
+    identity = {key: account_text(key, credentials[key]) for key in IDENTITY_KEYS if key in credentials}
     text = json.dumps([place(address), identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -323,10 +323,11 @@ def _read_source_plan(cluster: Cluster, options: Options, other: _OtherImport) -
 
 
 def _is_same_place(one: SourcePlan | None, other: SourcePlan) -> bool:
-    """Whether both sources have the same VMs. A source without a datacenter may have those of any."""
+    """Whether both sources have the same VMs. Without a datacenter or namespace it may have those of any."""
     if one is None or (place(one.endpoint), one.region) != (place(other.endpoint), other.region):
         return False
-    return one.datacenter == other.datacenter or "" in (one.datacenter, other.datacenter)
+    pairs = ((one.datacenter, other.datacenter), (one.vm_namespace, other.vm_namespace))
+    return all(mine == theirs or "" in (mine, theirs) for mine, theirs in pairs)
 
 
 def _vm_taken(facts: Facts, plan: Plan, other: _OtherImport) -> Rival:

@@ -1,4 +1,4 @@
-"""An answer of the engine, read with care: it may be of any shape. Pure.
+"""An answer of the engine. Pure.
 
 In the engine's JSON all scalars are strings ("true", "1073741824"). A collection is an object with one list
 ({"vm": […]}), and an empty one is absent.
@@ -6,134 +6,21 @@ In the engine's JSON all scalars are strings ("true", "1073741824"). A collectio
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import ClassVar
 
-from steps.model.contract import Exit, StepError
-
-LONGEST_TEXT: Final = 1 << 16
-"""Characters of a text that is kept whole: descriptions may be long, and nobody reads more."""
-_MOST_DIGITS: Final = 19
-_KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-_FLAGS: Final = {"true": True, "false": False, True: True, False: False}
+from steps.model.contract import StepError
+from steps.providers import answers
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A part of an answer; `path` is its place, for errors. A missing part is empty.
+class Answer(answers.Answer):
+    """A part of an answer of the engine."""
 
-    Every method raises StepError (UNREACHABLE) for a part of another type than the expected one.
-    """
-
-    value: Any
-    path: str = ""
-
-    @classmethod
-    def parse(cls, body: bytes) -> Answer:
-        """The answer in these bytes; an empty body is an empty answer. Raises StepError: UNREACHABLE."""
-        if not body.strip():
-            return cls({})
-        try:
-            return cls(json.loads(body))
-        except (ValueError, RecursionError) as error:
-            raise unusable(f"it is not JSON ({type(error).__name__})") from None
-
-    def __bool__(self) -> bool:
-        return bool(self.value)
-
-    def child(self, *keys: str) -> Answer:
-        """The part below these keys."""
-        part = self
-        for key in keys:
-            part = Answer(part._fields().get(key), f"{part.path}.{key}" if part.path else key)
-        return part
-
-    def items(self, collection: str, item: str) -> tuple[Answer, ...]:
-        """The elements of a collection such as {"nics": {"nic": […]}}."""
-        return self.child(collection).elements(item)
-
-    def elements(self, item: str) -> tuple[Answer, ...]:
-        """The elements of this collection."""
-        found = self.child(item)
-        value = found.value
-        if value is None:
-            return ()
-        if isinstance(value, dict):  # a single element without its list
-            value = [value]
-        if not isinstance(value, list):
-            raise found._wrong("a list")
-        elements = tuple(Answer(element, f"{found.path}[{number}]") for number, element in enumerate(value))
-        for element in elements:
-            element._fields()
-        return elements
-
-    def texts(self, *keys: str) -> tuple[str, ...]:
-        """The list of texts below these keys."""
-        found = self.child(*keys)
-        if found.value is None:
-            return ()
-        if not isinstance(found.value, list):
-            raise found._wrong("a list")
-        return tuple(Answer(value, found.path).text() for value in found.value)
-
-    def text(self, *keys: str) -> str:
-        """The text below these keys; "" if it is missing."""
-        found = self.child(*keys)
-        value = found.value
-        if value is None:
-            return ""
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise found._wrong("a text")
-        return str(value)[:LONGEST_TEXT].encode(errors="replace").decode()
-
-    def number(self, *keys: str) -> int | None:
-        """The whole number, 0 or more, below these keys; None if it is missing."""
-        found = self.child(*keys)
-        value = found.value
-        if value is None or value == "":
-            return None
-        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS:
-            return int(value)
-        if type(value) is int and 0 <= value < 10**_MOST_DIGITS:
-            return value
-        raise found._wrong("a whole number")
-
-    def flag(self, *keys: str, default: bool = False) -> bool:
-        """The truth value below these keys."""
-        found = self.child(*keys)
-        value = found.value
-        if value is None:
-            return default
-        if not isinstance(value, str | bool) or value not in _FLAGS:
-            raise found._wrong("true or false")
-        return _FLAGS[value]
-
-    def required(self, *keys: str) -> str:
-        """The text below these keys, which must be there."""
-        text = self.text(*keys)
-        if not text:
-            raise unusable(f"{self.child(*keys).path} is missing")
-        return text
-
-    def _fields(self) -> dict[str, Any]:
-        if self.value is None:
-            return {}
-        if not isinstance(self.value, dict):
-            raise self._wrong("an object")
-        return self.value
-
-    def _wrong(self, expected: str) -> StepError:
-        actual = _KINDS.get(type(self.value), "a number")
-        why = f"it is {actual}" if actual != expected else "its value is another one"
-        return unusable(f"{self.path or 'the answer'} is not {expected}: {why}")
+    WHAT: ClassVar[str] = "the answer of the engine cannot be used"
+    REMEDY: ClassVar[str] = (
+        "check that the endpoint is the API of an oVirt engine, and what a proxy on the path to it does"
+    )
 
 
 def unusable(why: str) -> StepError:
     """The error for an answer that is not one of an oVirt engine."""
-    return StepError(
-        Exit.UNREACHABLE,
-        "the answer of the engine cannot be used",
-        why,
-        "check that the endpoint is the API of an oVirt engine, and what a proxy on the path to it does",
-    )
+    return Answer.unusable(why)

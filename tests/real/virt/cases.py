@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from itertools import combinations
 from typing import Final, Literal
 
-Source = Literal["vsphere", "ova", "openstack", "ovirt"]
+Source = Literal["vsphere", "ova", "openstack", "ovirt", "kubevirt"]
 Way = Literal["embedded", "argo"]
 Firmware = Literal["bios", "uefi"]
 Bus = Literal["virtio", "sata"]
@@ -14,7 +14,7 @@ Mode = Literal["Block", "Filesystem"]
 Disks = Literal["pull", "land"]
 
 VALUES: Final[tuple[tuple[str, ...], ...]] = (
-    ("vsphere", "ova", "openstack", "ovirt"),
+    ("vsphere", "ova", "openstack", "ovirt", "kubevirt"),
     ("embedded", "argo"),
     ("bios", "uefi"),
     ("virtio", "sata"),
@@ -61,6 +61,8 @@ CASES: Final = {
         Case("ova", "argo", "uefi", "sata", "Filesystem", "land"),
         Case("openstack", "argo", "bios", "virtio", "Block", "land"),
         Case("ovirt", "argo", "uefi", "sata", "Block", "land"),
+        Case("kubevirt", "embedded", "uefi", "sata", "Filesystem"),
+        Case("kubevirt", "argo", "bios", "virtio", "Block", "land"),
     )
 }
 

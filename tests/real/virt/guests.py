@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from steps.model.kinds import Object
 from steps.model.machine import Controller, Disk, Firmware, Machine, Nic, NicModel
-from steps.model.manifest import virtual_machine
+from steps.model.manifest import kubevirt_machine
 from steps.model.mapping import shape
 from tests.real.cluster.lab import KUBECTL, ROOT, CommandError, Lab
 from tests.real.guest import datadisk
@@ -106,9 +106,9 @@ def machine(name: str, controller: Controller, firmware: Firmware, data: datadis
 
 
 def start(lab: Lab, namespace: str, found: Machine, claims: Mapping[str, str]) -> Guest:
-    """The VM as vmferry writes it, started. `claims`: disk id → name of a claim."""
+    """The VM as vmferry writes it for KubeVirt, started. `claims`: disk id → name of a claim."""
     made = shape(a_plan(vm=found.name, name=found.name, namespace=namespace, start=True), found)
-    lab.apply(virtual_machine(made, claims))
+    lab.apply(kubevirt_machine(made, claims))
     return Guest(lab, namespace, made.name)
 
 

@@ -16,14 +16,16 @@ from steps.model.kinds import API_VERSION, Object
 from tests import demosources
 from tests.real import scenario
 from tests.real.argo.website import PASSWORD, USER, site
+from tests.real.cluster.lab import Lab
 from tests.real.e2e import harness
 from tests.real.guest import datadisk
 from tests.real.openstack import machines
 from tests.real.openstack.cloud import Project
 from tests.real.ovirt import guest
 from tests.real.ovirt.inventory import Disk, Nic
-from tests.real.ovirt.lab import Lab
+from tests.real.ovirt.lab import Lab as Engine
 from tests.real.simulator import Simulator
+from tests.real.virt import exporting
 from tests.real.virt.cases import Case
 from tests.unit.steps.providers.ova.make import Flavour, build_ova
 
@@ -33,6 +35,8 @@ CONTROLLERS: Final = {"virtio": "nvme", "sata": "pvscsi"}
 """KubeVirt knows neither; see BUSES in steps/model/mapping.py."""
 FLAVOURS: Final[dict[str, Flavour]] = {"virtio": "qemu", "sata": "virtualbox"}
 NETWORK: Final = "VM Network"
+SHUTDOWN_SECONDS: Final = 20
+"""The guest ignores the power button, so KubeVirt ends it after this time."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def vsphere(case: Case, folder: Path, host: str, namespace: str) -> Iterator[Off
             power = simulator.vm(scenario.VM)["power"]
             return [*harness.left(simulator), *([] if power == "off" else [f"the VM is {power}"])]
 
-        yield Offered([secret, source], _reference(source), data, left)
+        yield Offered([secret, source], reference(source), data, left)
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def ova(case: Case, folder: Path, host: str, namespace: str) -> Iterator[Offered
             "metadata": {"name": "appliance", "namespace": namespace},
             "spec": {"url": f"{web.url}/guest.ova", "credentials": {"name": "login"}},
         }
-        yield Offered([secret, source], _reference(source), data, list)
+        yield Offered([secret, source], reference(source), data, list)
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def ovirt(case: Case, folder: Path, host: str, namespace: str) -> Iterator[Offer
         "bios_type": "q35_ovmf" if case.firmware == "uefi" else "q35_sea_bios",
     }
     described = guest.inventory(data.path, **vm)
-    with Lab.start(described, folder / "engine", listen=f"{host}:0") as lab:
+    with Engine.start(described, folder / "engine", listen=f"{host}:0") as lab:
         documents = demosources.ovirt_source(lab, namespace)
 
         def left() -> list[Any]:
@@ -129,7 +133,7 @@ def ovirt(case: Case, folder: Path, host: str, namespace: str) -> Iterator[Offer
                 *([] if status == "down" else [f"the VM is {status}"]),
             ]
 
-        yield Offered(documents, _reference(documents[1]), data, left)
+        yield Offered(documents, reference(documents[1]), data, left)
 
 
 @contextmanager
@@ -150,7 +154,17 @@ def openstack(case: Case, folder: Path, project: Project, namespace: str) -> Ite
         flavor=machines.new_flavor(project, cpus=2, memory=MEMORY_MIB),
     )
     documents = demosources.openstack_source(project, namespace)
-    yield Offered(documents, _reference(documents[1]), data, project.held)
+    yield Offered(documents, reference(documents[1]), data, project.held)
+
+
+@contextmanager
+def kubevirt(case: Case, folder: Path, lab: Lab, namespace: str) -> Iterator[Offered]:
+    """A VM that runs in another namespace of the lab. From the host only virt-exportproxy can be reached."""
+    exporting.turn_on(lab)
+    with exporting.running_guest(lab, case.bus, case.firmware, folder) as (guest, data):
+        way = exporting.address(lab) if case.way == "embedded" else {}
+        documents = exporting.documents(lab, guest.namespace, namespace, **way)
+        yield Offered(documents, reference(documents[1]), data, lambda: exporting.left(guest))
 
 
 def import_of(case: Case, offered: Offered, namespace: str, storage_class: str) -> Object:
@@ -165,11 +179,12 @@ def import_of(case: Case, offered: Offered, namespace: str, storage_class: str) 
             "storageClass": storage_class,
             "networkMapping": [],
             "sourceCluster": offered.reference,
+            **({"gracefulShutdownTimeoutSeconds": SHUTDOWN_SECONDS} if case.source == "kubevirt" else {}),
         },
     }
 
 
-def _reference(source: Object) -> Object:
+def reference(source: Object) -> Object:
     metadata = source["metadata"]
     return {
         "apiVersion": API_VERSION,

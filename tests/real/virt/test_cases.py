@@ -9,7 +9,7 @@ from tests.real.virt.cases import CASES, VALUES, pairs_missing
 
 def test_few_imports_cover_every_pair() -> None:
     assert pairs_missing() == set()
-    assert len(CASES) <= 12
+    assert len(CASES) <= 13  # each takes minutes
 
 
 def test_each_value_is_one_that_the_list_knows() -> None:

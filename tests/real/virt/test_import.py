@@ -1,7 +1,7 @@
 """Whole imports with the target kubevirt, into the real CDI and the real KubeVirt: the guest boots.
 
-Nothing is played but the vCenter and oVirt's engine: Argo, CDI, KubeVirt, OpenStack and ovirt-imageio are the
-real ones.
+Nothing is played but the vCenter and oVirt's engine: Argo, CDI, KubeVirt, its exporter, OpenStack and
+ovirt-imageio are the real ones.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ def offered(
     case: Case, lab: Lab, namespace: str, folder: Path, request: pytest.FixtureRequest
 ) -> Iterator[Offered]:
     """The guest at the source of the case."""
+    if case.source == "kubevirt":
+        with sources.kubevirt(case, folder, lab, namespace) as found:
+            yield found
+        return
     if case.source == "openstack":
         with sources.openstack(case, folder, request.getfixturevalue("project"), namespace) as found:
             yield found
@@ -112,7 +116,7 @@ def test_an_imported_vm_boots_with_its_data(
         guest = guests.Guest(lab, namespace, case.name)
         report = scenario.proven(guest.reported(), source.data)
     assert report.firmware == case.firmware
-    if case.source == "vsphere" and case.firmware == "uefi":
+    if case.source in ("vsphere", "kubevirt") and case.firmware == "uefi":
         assert (report.secureboot, report.tpm) == ("on", "2.0")
     assert {report.root.bus, *(disk.bus for disk in report.disks)} == {case.bus}
     assert [nic.mac for nic in report.nics] == [scenario.MACS[0]]

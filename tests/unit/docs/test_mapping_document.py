@@ -12,7 +12,13 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[3]
 TEXT: Final = (ROOT / "docs" / "reference" / "mapping.md").read_text()
-NAMES: Final = {"vmware": "VMware", "openstack": "OpenStack", "ova": "OVA", "ovirt": "oVirt"}
+NAMES: Final = {
+    "vmware": "VMware",
+    "openstack": "OpenStack",
+    "ova": "OVA",
+    "ovirt": "oVirt",
+    "kubevirt": "KubeVirt",
+}
 WEIGHTS: Final = {"block", "warn", "log"}
 HELD: Final = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
 

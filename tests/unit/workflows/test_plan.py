@@ -19,7 +19,7 @@ from steps.model.plan import (
 )
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_source, an_import
-from workflows.api.sources import OpenstackSource, OvaSource
+from workflows.api.sources import KubeVirtSource, OpenstackSource, OvaSource
 from workflows.plan import Invalid, plan, run_name, source_plan, source_reasons
 from workflows.settings import Settings
 
@@ -123,7 +123,9 @@ def test_a_source_without_endpoint_is_refused() -> None:
         plan(an_import(), a_source(endpoint=""), Settings())
 
 
-def of_kind(kind: type[OpenstackSource | OvaSource], **spec: Any) -> OpenstackSource | OvaSource:
+def of_kind(
+    kind: type[OpenstackSource | OvaSource | KubeVirtSource], **spec: Any
+) -> OpenstackSource | OvaSource | KubeVirtSource:
     metadata = {"name": "s"}
     given = {"apiVersion": API_VERSION, "kind": kind.__name__, "metadata": metadata, "spec": spec}
     return kind.model_validate(given)
@@ -191,6 +193,30 @@ def test_each_host_of_redirects_that_is_none_is_reported() -> None:
     assert max(map(len, found)) < 300
     many = of_kind(OvaSource, url=OVA, redirectHosts=["cdn.example.net"] * 65)
     assert list(source_reasons(many)) == ["spec.redirectHosts has 65 entries; write at most 64"]
+
+
+def test_a_source_on_kubevirt_reaches_the_plan() -> None:
+    spec = {"namespace": "shop", "exportAddress": "https://export.example", "exportThumbprint": "aa"}
+    made = source_plan(of_kind(KubeVirtSource, endpoint="https://api:6443", **spec))
+    assert (made.kind, made.endpoint, made.vm_namespace) == (SourceKind.KUBEVIRT, "https://api:6443", "shop")
+    assert (made.export_address, made.thumbprint) == ("https://export.example", "aa")
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"endpoint": ""}, "has no spec.endpoint"),
+        ({"endpoint": "http://api:6443"}, "spec.endpoint 'http://api:6443' is not an https URL"),
+        ({"endpoint": "https://u:p@api"}, "is not an https URL"),
+        ({"namespace": "../kube-system"}, "spec.namespace '../kube-system' is not a valid namespace"),
+        ({"exportAddress": "export.example"}, "spec.exportAddress 'export.example' is not an https URL"),
+        ({"exportAddress": "https://["}, "is not an https URL"),
+        ({"exportThumbprint": "aa"}, "spec.exportThumbprint is set, but spec.exportAddress is not"),
+    ],
+)
+def test_a_source_on_kubevirt_that_is_wrong_is_reported(spec: dict[str, str], why: str) -> None:
+    (reason,) = source_reasons(of_kind(KubeVirtSource, **{"endpoint": "https://api:6443", **spec}))
+    assert why in reason
 
 
 @given(st.text(), st.text(), st.integers(1, 10**9))

@@ -7,7 +7,7 @@ import pytest
 from controller.manifests.environment import NAME, Environment, read
 from steps.model.contract import StepError
 from steps.providers.openstack.credentials import Credentials
-from workflows.api.sources import OpenstackSource, OvirtSource, VmwareSource, VmwareSourceSpec
+from workflows.api.sources import KubeVirtSource, OpenstackSource, OvirtSource, VmwareSource, VmwareSourceSpec
 
 
 def spec(**environ: str) -> VmwareSourceSpec:
@@ -212,3 +212,38 @@ def test_an_ovirt_engine_is_read_in_the_names_of_its_own_tools(tmp_path: Path) -
     assert given.credentials == {"username": b"admin@internal", "password": b"p", "caCert": b"PEM"}
     assert given.import_ is not None
     assert given.import_.spec.source_cluster.kind == "OvirtSource"
+
+
+def test_a_cluster_with_kubevirt_is_a_kubeconfig(tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(
+        """
+current-context: it
+contexts: [{name: it, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: "https://api.example:6443"}}]
+users: [{name: u, user: {token: secret}}]
+"""
+    )
+    environ = {
+        "KUBEVIRT_KUBECONFIG": str(file),
+        "KUBEVIRT_NAMESPACE": "shop",
+        "KUBEVIRT_EXPORT_ADDRESS": "https://export.example",
+        "KUBEVIRT_VM_NAME": "web",
+    }
+    (given,) = read(environ).given
+    assert isinstance(given.source, KubeVirtSource)
+    spec = given.source.spec
+    assert (spec.endpoint, spec.namespace) == ("https://api.example:6443", "shop")
+    assert spec.export_address == "https://export.example"
+    assert given.credentials == {"kubeconfig": file.read_bytes()}
+    assert given.import_ is not None
+    assert given.import_.spec.source_cluster.kind == "KubeVirtSource"
+
+
+def test_a_kubeconfig_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    for text in ("", "users: []"):
+        (tmp_path / "kubeconfig").write_text(text)
+        with pytest.raises(StepError, match="kubeconfig"):
+            read({"KUBEVIRT_KUBECONFIG": str(tmp_path / "kubeconfig")})
+    with pytest.raises(StepError, match="KUBEVIRT_KUBECONFIG"):
+        read({"KUBEVIRT_KUBECONFIG": str(tmp_path / "none")})

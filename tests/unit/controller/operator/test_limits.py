@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -268,3 +269,21 @@ def test_any_endpoint_has_a_key_that_is_a_label(endpoint: str) -> None:
     key = limits_key(a_source(endpoint), USER)
     assert names.label_value(key) == key
     assert 10 < len(key) <= 63
+
+
+def test_a_renewed_kubeconfig_keeps_its_limits() -> None:
+    def key(number: int, subject: str = "importer", endpoint: str = "https://api.example:6443") -> str:
+        claims = base64.urlsafe_b64encode(json.dumps({"sub": subject, "iat": number}).encode()).decode()
+        kubeconfig = {
+            "current-context": "it",
+            "contexts": [{"name": "it", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": endpoint}}],
+            "users": [{"name": "u", "user": {"token": f"e30.{claims.rstrip('=')}.x"}}],
+        }
+        encoded = base64.b64encode(json.dumps(kubeconfig).encode()).decode()
+        source = SourcePlan(kind=SourceKind.KUBEVIRT, name="a", endpoint=endpoint)
+        return limits_key(source, {"kubeconfig": encoded})
+
+    assert key(1) == key(2) == key(1, endpoint="https://API.example:6443/")
+    assert key(1).startswith("kubevirt.api.example.")
+    assert len({key(1), key(1, "another"), key(1, endpoint="https://other.example:6443")}) == 3

@@ -54,6 +54,7 @@ def test_names_are_those_of_vm_import_controller_and_ovirt() -> None:
         "ovasources.migration.harvesterhci.io",
         "ovirtsources.migration.harvesterhci.io",
         "importmappings.migration.harvesterhci.io",
+        "kubevirtsources.migration.harvesterhci.io",
     }
     assert {one.name for one in KINDS} == {*RESOURCES, "VirtualMachineImport", "ImportMapping"}
 

@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).parents[4]
 TEXT: Final = (ROOT / "images" / "Containerfile").read_text()
 STAGES: Final = dict(re.findall(r"^FROM [^\n]* AS (\S+)\n(.*?)(?=^FROM |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TARGETS: Final = ("vmware", "openstack", "ova", "ovirt", "disk", "serve", "target", "controller")
+TARGETS: Final = ("vmware", "openstack", "ova", "ovirt", "kubevirt", "disk", "serve", "target", "controller")
 
 
 def test_every_image_of_the_template_is_a_target() -> None:

@@ -48,6 +48,7 @@ def serve() -> Iterator[Callable[[Answer], int]]:
 
         def start(answer: Answer) -> int:
             listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            stack.callback(listening.shutdown, socket.SHUT_RDWR)  # to close it would not end `accept`
             threading.Thread(target=_accept, args=(listening, answer), daemon=True).start()
             return int(listening.getsockname()[1])
 
