@@ -1,8 +1,7 @@
 """The CustomResourceDefinitions, made from the models; `python -m workflows.api.crd` prints them.
 
-They accept every manifest that the CRDs of vm-import-controller accept. ImportMapping is a kind of vmferry
-only, and strict. Names, plurals and the first printer
-column are the same; additional columns follow.
+They accept every manifest that the CRDs of vm-import-controller accept. Names, plurals and the first printer
+column are the same; additional columns follow. ImportMapping is a kind of vmferry only, and strict.
 """
 
 from __future__ import annotations
@@ -88,8 +87,7 @@ KINDS: Final = (
     *(Kind(kind, spec_of(kind).SUMMARY, spec_of(kind), SourceStatus, _SOURCE) for kind in RESOURCES),
     Kind(
         IMPORT_MAPPING.kind,
-        "Rows for networks, storage and disks of a source, which many imports share: an import names it in "
-        "spec.importMapping.",
+        "Rows for networks, storage and disks, which many imports share.",
         ImportMappingSpec,
         None,
         (_AGE,),

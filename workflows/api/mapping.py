@@ -68,7 +68,8 @@ class NetworkMatch(Model):
     name: str | None = Field(
         default=None,
         description="The name of the network at the source. vSphere: also its inventory path. oVirt: "
-        "NETWORK/PROFILE of a vNIC profile. A row with an ID or a MAC address has precedence.",
+        "NETWORK/PROFILE of a vNIC profile. KubeVirt: NAMESPACE/NAME of a NetworkAttachmentDefinition. A row "
+        "with an ID or a MAC address has precedence.",
         json_schema_extra=_TEXT,
     )
     id: str | None = Field(
@@ -152,7 +153,8 @@ class StorageMatch(Model):
     name: str | None = Field(
         default=None,
         description="Its name at the source. Storage: the name of a datastore (vSphere), a storage domain "
-        "(oVirt) or a volume type (OpenStack). Disk: its label, such as Hard disk 2, or its alias.",
+        "(oVirt), a volume type (OpenStack) or a storage class (KubeVirt). Disk: its label, such as Hard "
+        "disk 2, or its alias.",
         json_schema_extra=_TEXT,
     )
     id: str | None = Field(
