@@ -128,7 +128,10 @@ def check_mapped(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
         yield block("network.mapping", f"{UNMAPPED}: {what}")
     pod = [nic for nic, rule in rules if rule is not None and rule.attachment is Attachment.POD]
     if len(pod) > 1:
-        yield block("network.pod.multiple", f"{SEVERAL_PODS}: {', '.join(nic.network for nic in pod)}")
+        # The whole text is that of vm-import-operator in its dialect.
+        remedy = "" if target.first_match else "keep one of them, and map the others or ignore them"
+        names = ", ".join(nic.network for nic in pod)
+        yield block("network.pod.multiple", f"{SEVERAL_PODS}: {names}", remedy)
 
 
 def _title(nic: Nic) -> str:

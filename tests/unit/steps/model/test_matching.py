@@ -127,6 +127,7 @@ def test_several_nics_for_the_pod_network_are_refused() -> None:
     target = into(shared(vlan=12, destination="", attachment=Attachment.POD))
     (concern,) = check_mapped(target, (NIC, a_nic(1, network="B", vlan=12)))
     assert (concern.severity, concern.code) == (Severity.BLOCK, "network.pod.multiple")
+    assert str(concern).endswith("VM Network, B; keep one of them, and map the others or ignore them")
 
 
 def test_an_ignored_nic_is_left_out_and_the_mapping_is_named() -> None:
