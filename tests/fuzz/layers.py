@@ -45,13 +45,15 @@ class Layers:
             mutate.any_bytes(rng, data)
             valid = False
         digest = rng.choice(("", "", good, hashlib.sha256(data).hexdigest()))
+        most = rng.choice((None, None, None, len(content), len(content) - 1, 0))
         options = {
+            "most": most,
             "compression": "gzip" if compressed else "",
             "cuts": sorted(rng.randrange(len(data) + 1) for _ in range(rng.choice((0, 0, 1, 3)))),
             "digest": digest,
             "chunk": rng.choice((512, 1 << 13)),
             "read": rng.choice((61, 1 << 9, 1 << 16)),
-            "valid": valid,
+            "valid": valid and (most is None or len(content) <= most),
         }
         return Case(self.name, bytes(data), options)
 
@@ -60,6 +62,8 @@ class Layers:
         pump.CHUNK = options["chunk"]  # type: ignore[misc]
         layers._READ = options["read"]  # type: ignore[misc]
         more: dict[str, Any] = {"format": "raw", "compression": options["compression"]}
+        if options["most"] is not None:
+            more["most"] = options["most"]
         if options["digest"]:
             more["digest"] = Digest("sha256", options["digest"], "disk.gz")
         source = _written(folder, case, more)
@@ -83,6 +87,9 @@ class Layers:
                 raise Wrong(f"another reader refuses what was accepted: {error}") from None
         if (folder / "out").read_bytes() != expected:
             raise Wrong("another reader finds another content")
+        most = case.options["most"]
+        if most is not None and len(expected) > most:
+            raise Wrong("more than the limit was accepted")
         if case.options["digest"] not in {"", hashlib.sha256(case.data).hexdigest()}:
             raise Wrong("the digest is another")
         return "same by gzip"

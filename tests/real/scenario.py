@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ruamel.yaml import YAML
 
@@ -23,6 +23,22 @@ FOLDER: Final = "prod/web"
 MACS: Final = ("00:50:56:12:34:01", "00:50:56:12:34:02")
 
 Json = dict[str, Any]
+
+
+class Login(Protocol):
+    """What a user must know of a source."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def ca(self) -> Path: ...
+
+    @property
+    def username(self) -> str: ...
+
+    @property
+    def password(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -106,14 +122,10 @@ def manifests(simulator: Simulator, namespace: str = "default", **spec: Any) -> 
     return [secret, source, import_]
 
 
-def v2v_login(simulator: Simulator, password: str = "") -> str:
-    """The text of a Secret of `v2v.kubevirt.io` with the login of a simulated vCenter."""
-    authority = simulator.ca.read_text().replace("\n", "\n  ")
-    values = {
-        "apiUrl": simulator.url,
-        "username": simulator.username,
-        "password": password or simulator.password,
-    }
+def v2v_login(source: Login, password: str = "") -> str:
+    """The text of a Secret of `v2v.kubevirt.io` with the login of a simulated vCenter or an oVirt engine."""
+    authority = source.ca.read_text().replace("\n", "\n  ")
+    values = {"apiUrl": source.url, "username": source.username, "password": password or source.password}
     return (
         "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
         + f"caCert: |\n  {authority}\n"

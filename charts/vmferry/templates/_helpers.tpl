@@ -65,9 +65,21 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
 {{- end }}
 {{- end }}
 
+{{/*
+How disks get to their volumes on the target kubevirt. `auto` gives no rights that nobody needs: where the target is
+Harvester, and where the API server has no admission policies to limit them, it is `pull`.
+*/}}
+{{- define "vmferry.disks" -}}
+{{- $api := .Capabilities.APIVersions -}}
+{{- $target := .Values.import.target | default (ternary "harvester" "kubevirt" ($api.Has "harvesterhci.io/v1beta1")) -}}
+{{- $limited := $api.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
+{{- $auto := ternary "auto" "pull" (and $limited (eq $target "kubevirt")) -}}
+{{- ternary $auto .Values.kubevirt.disks (eq .Values.kubevirt.disks "auto") -}}
+{{- end }}
+
 {{/* Whether disks may land on their volumes: "true" or empty. */}}
 {{- define "vmferry.lands" -}}
-{{- if or (ne .Values.kubevirt.disks "pull") .Values.harvester.allowVolumes }}true{{ end -}}
+{{- if or (ne (include "vmferry.disks" .) "pull") .Values.harvester.allowVolumes }}true{{ end -}}
 {{- end }}
 
 {{/* Binds a ClusterRole to an identity in the namespaces for imports: (dict "root" $ "role" NAME "identity" NAME). */}}

@@ -35,6 +35,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--inventory", type=Path, required=True, help="a JSON file; see inventory.py")
     parser.add_argument("--state", type=Path, required=True, help="a folder for logs, keys and sockets")
     parser.add_argument("--listen", default="127.0.0.1:0", help="ADDRESS:PORT of the API")
+    parser.add_argument(
+        "--daemon-port",
+        type=int,
+        default=0,
+        help="of ovirt-imageio; in production 54322; default: a free one",
+    )
+    parser.add_argument(
+        "--proxy-port", type=int, default=0, help="of its proxy; in production 54323; default: a free one"
+    )
     parser.add_argument("--exit-with-stdin", action="store_true")
     return parser.parse_args()
 
@@ -68,7 +77,8 @@ def run(options: argparse.Namespace) -> None:
     direct = Gate(address, host.daemon.port, keys)
     proxied = Gate(address, host.proxy.port, keys) if host.proxy else direct
     fronts = [
-        Server((address, 0), context, gate.handle, kind="image", faults=faults) for gate in (direct, proxied)
+        Server((address, front_port), context, gate.handle, kind="image", faults=faults)
+        for gate, front_port in ((direct, options.daemon_port), (proxied, options.proxy_port))
     ]
     closed = free_port(address)
 

@@ -40,9 +40,15 @@ class Lab:
     @classmethod
     @contextmanager
     def start(
-        cls, inventory: Inventory | Mapping[str, Any], state: Path, *, listen: str = "127.0.0.1:0"
+        cls,
+        inventory: Inventory | Mapping[str, Any],
+        state: Path,
+        *,
+        listen: str = "127.0.0.1:0",
+        daemon_port: int = 0,
+        proxy_port: int = 0,
     ) -> Iterator[Lab]:
-        """Run a stand-in while the body runs. `state` has its logs.
+        """Run a stand-in while the body runs. `state` has its logs. A port of 0 is a free one.
 
         It also ends when this process ends, in any way: its standard input is a pipe from this process.
         """
@@ -57,6 +63,10 @@ class Lab:
             str(state),
             "--listen",
             listen,
+            "--daemon-port",
+            str(daemon_port),
+            "--proxy-port",
+            str(proxy_port),
             "--exit-with-stdin",
         ]
         argv = [sys.executable, "-m", "tests.real.ovirt", *options]

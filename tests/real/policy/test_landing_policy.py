@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -43,7 +44,7 @@ __all__ = ["pytestmark"]
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("policies") / "policies.yaml"
-    found = rendered_policies("--api-versions", KIND, "--set", "kubevirt.disks=auto")
+    found = rendered_policies("--api-versions", KIND, "--set", "kubevirt.disks=land")
     path.write_text("\n---\n".join(json.dumps(one) for one in found.values()))
     return path
 
@@ -271,9 +272,28 @@ def test_that_pod_is_deleted_by_its_own_run(policies: Path) -> None:
 # --- the chart
 
 
-@pytest.mark.parametrize(("disks", "granted"), [("pull", False), ("land", True), ("auto", True)])
-def test_the_rights_exist_only_if_disks_may_land(disks: str, granted: bool) -> None:
-    found = rendered(f"kubevirt.disks={disks}")
+HARVESTER: Final = "harvesterhci.io/v1beta1"
+
+
+@pytest.mark.parametrize(
+    ("disks", "target", "apis", "granted"),
+    [
+        ("pull", "", [KIND], False),
+        ("land", "", [], True),
+        ("auto", "", [KIND], True),
+        ("auto", "", [], False),  # nothing would limit the rights
+        ("auto", "", [KIND, HARVESTER], False),
+        ("auto", "harvester", [KIND], False),
+        ("auto", "kubevirt", [KIND, HARVESTER], True),
+        ("land", "", [KIND, HARVESTER], True),
+    ],
+)
+def test_the_rights_exist_only_if_disks_may_land(
+    disks: str, target: str, apis: list[str], granted: bool
+) -> None:
+    found = rendered(f"kubevirt.disks={disks},import.target={target}", *apis)
+    effective = "pull" if disks == "auto" and not granted else disks
+    assert re.search(rf'"disks": ?"{effective}"', found), "the controller knows what applies"
     for word in ("vmferry-target-volumes", "name: vmferry-vmware-land", "name: vmferry-ovirt-land"):
         assert (word in found) is granted, word
     assert "name: vmferry-vmware-mixed" not in found
@@ -287,7 +307,12 @@ def test_plain_volumes_of_harvester_have_a_value_of_their_own(allowed: str, gran
     assert "name: vmferry-vmware-land" not in found
 
 
-def rendered(value: str) -> str:
-    done = helm("template", "imports", str(CHART), "--namespace", RELEASE, "--set", value)
+def test_disks_land_by_default_where_the_target_is_kubevirt() -> None:
+    assert "vmferry-target-volumes" in rendered("import.target=kubevirt", KIND)
+
+
+def rendered(value: str, *apis: str) -> str:
+    known = [part for api in apis for part in ("--api-versions", api)]
+    done = helm("template", "imports", str(CHART), "--namespace", RELEASE, "--set", value, *known)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -79,7 +79,7 @@ def a_machine(namespace: str, disks: list[str]) -> Object:
     domain = {
         "cpu": {"sockets": 1, "cores": 1, "threads": 1},
         "memory": {"guest": "512Mi"},
-        "devices": {"disks": devices, "interfaces": []},
+        "devices": {"disks": devices, "autoattachPodInterface": False},
     }
     volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in disks]
     return {

@@ -49,8 +49,10 @@ def instance(machine: Object) -> Object:
 
 
 def lost(given: object, stored: object, path: str = "") -> Iterator[str]:
-    """Everything of `given` that is not in `stored`: PATH: WHAT. Empty lists may be left out."""
+    """Everything of `given` that is not in `stored`: PATH: WHAT. Empty lists may be left out; null is nothing."""
     match given:
+        case None:
+            return
         case dict():
             if not isinstance(stored, dict):
                 yield f"{path}: {given} became {stored}"

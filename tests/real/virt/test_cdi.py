@@ -82,5 +82,6 @@ def test_the_guest_boots_from_a_filesystem_volume_that_cdi_filled(
     found = guests.machine("guest-cdi", Controller.VIRTIO, Firmware(kind="efi"), data)
     guest = guests.start(lab, namespace, found, {disk.id: disk.id for disk in found.disks})
     report = scenario.proven(guest.reported(), data)
-    assert (report.firmware, report.secureboot, report.root.bus) == ("uefi", "off", "virtio")
+    assert (report.firmware, report.root.bus) == ("uefi", "virtio")
+    assert report.secureboot != "on"
     assert guest.screenshot() >= guests.SMALLEST_SCREEN

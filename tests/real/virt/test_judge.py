@@ -38,6 +38,7 @@ def changed(**domain: Any) -> dict[str, Any]:
 def test_what_kubevirt_adds_and_other_units_are_no_loss() -> None:
     stored = changed(memory={"guest": "1Gi"}, devices={}, machine={"type": "q35"})
     assert list(lost(VM, stored)) == []
+    assert list(lost({"metadata": {"creationTimestamp": None}}, {"metadata": {}})) == []
 
 
 @pytest.mark.parametrize(
