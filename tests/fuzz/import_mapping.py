@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from steps.model.machine import Disk, Nic
 from steps.model.matching import resolutions, rule_of_nic, storage_choice, unused_rows
-from steps.model.plan import TargetKind, TargetPlan
+from steps.model.plan import DiskRule, TargetKind, TargetPlan
 from tests.fuzz.case import Case, Wrong
 from tests.unit.builders import a_disk, a_machine, a_nic
 from workflows import import_mapping
@@ -29,6 +30,49 @@ _DESTINATIONS: Final = ("vlan1", "infra/vlan1", "a.b-c", *_HOSTILE)
 _VLANS: Final = (1, 12, 4094, 0, 4095, -5)
 
 
+Spec = dict[str, Any]
+
+
+def _row(name: str, row: Any) -> Callable[[Spec], None]:
+    """Adds one row to a list."""
+
+    def add(spec: Spec) -> None:
+        spec[name] = [*(spec[name] if isinstance(spec[name], list) else []), row]
+
+    return add
+
+
+def _too_many(spec: Spec) -> None:
+    spec["networks"] = [{"source": {"name": f"n{number}"}, "type": "pod"} for number in range(300)]
+
+
+def _too_large(spec: Spec) -> None:
+    rows = (
+        {"source": {"id": f"{number}" + "\U0001f600" * 300}, "storageClass": "a"} for number in range(250)
+    )
+    spec["storage"] = list(rows)
+
+
+_MISTAKES: Final[tuple[Callable[[Spec], None], ...]] = (
+    *(_too_many, _too_large),
+    _row("networks", {"source": {"name": "x" * 600}, "type": "pod"}),
+    _row("networks", {"source": {}, "type": "pod"}),
+    _row("networks", {"source": {"name": "a", "id": "b"}, "type": "pod"}),
+    _row("networks", {"source": {"name": ""}, "type": "pod"}),
+    _row("networks", {"source": {"vlan": 4095}, "type": "pod"}),
+    _row("networks", {"source": {"mac": "00:50"}, "type": "pod"}),
+    _row("networks", {"source": {"name": "only"}}),
+    _row("networks", {"source": {"name": "only"}, "destinationNetwork": "a/b/c"}),
+    _row("networks", {"source": {"name": "only"}, "destinationNetwork": "a", "type": "pod"}),
+    _row("networks", {"source": {"name": "only"}, "type": "ignored", "mac": "new"}),
+    _row("storage", {"source": {"name": "only"}}),
+    _row("storage", {"source": {"name": "only"}, "storageClass": "A b"}),
+    _row("disks", {"source": {"name": "only"}}),
+    _row("disks", {"source": {"name": "only"}, "storageClass": "-"}),
+)
+"""Rows with exactly one mistake, which random changes seldom make."""
+
+
 class ImportMappings:
     """Specs with rows that repeat and contradict each other, and with any mistake."""
 
@@ -43,6 +87,8 @@ class ImportMappings:
         }
         for _ in range(rng.choice((0, 0, 0, 0, 1, 3))):
             _spoil(rng, spec)
+        if rng.random() < 0.4:
+            rng.choice(_MISTAKES)(spec)
         return Case(self.name, json.dumps(spec).encode())
 
     def run(self, case: Case, folder: Path) -> str:
@@ -74,6 +120,11 @@ class ImportMappings:
             wanted = _expected_class(disk, spec)
             if choice.rule.storage_class != wanted:
                 raise Wrong(f"{disk.label}: {choice} instead of {wanted}")
+            own = DiskRule(disk=disk.id, storage_class="own")
+            for change in ({"storage_class": "own"}, {"disks": (*target.disks, own)}):
+                overruled = target.model_copy(update=change)
+                if storage_choice(disk, overruled).rule.storage_class != "own":
+                    raise Wrong(f"{disk.label}: the import does not overrule the mapping with {change}")
         machine = a_machine(nics=_NICS, disks=_DISKS)
         shown = [str(found) for found in resolutions(machine, target)] + list(unused_rows(machine, target))
         if not all(text.isprintable() for text in shown):
