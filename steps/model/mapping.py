@@ -18,7 +18,7 @@ from steps.model.contract import StepError
 from steps.model.document import Document
 from steps.model.guestos import is_windows
 from steps.model.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
-from steps.model.matching import bus_of_row, disk_rule, is_for_disk
+from steps.model.matching import bus_of_row, disk_rule, fits_nothing, is_for_disk
 from steps.model.naming import target_name
 from steps.model.networks import Interface, map_interfaces
 from steps.model.plan import (
@@ -235,6 +235,16 @@ def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
         *(_several_disks(rule, disks) for rule, disks in fits if len(disks) > 1),
         *_several_rows(rows, machine),
     ]
+
+
+def check_shared(target: TargetPlan, machine: Machine) -> Iterator[Concern]:
+    """A mapping of which no row is for this VM: the import may name the wrong one."""
+    if target.mapping is not None and fits_nothing(machine, target):
+        yield warn(
+            "mapping-unused",
+            f"no row of {target.mapping.title} fits a NIC or a disk of {machine.name}",
+            "compare its names and IDs with those that `vmferry inventory` shows",
+        )
 
 
 def _unused(rule: DiskRule, machine: Machine) -> Concern:

@@ -218,26 +218,27 @@ def _document(target: TargetPlan, *, shared: bool) -> str:
 
 def unused_rows(machine: Machine, target: TargetPlan) -> frozenset[str]:
     """The rows of the shared mapping that fit nothing of this VM, each in words."""
-    networks, storages, disks = (
-        [row for row in target.networks if row.shared],
-        [row for row in target.storage if row.shared],
-        [row for row in target.disks if row.shared],
-    )
-    return frozenset(
-        (
-            *(
-                network_words(row)
-                for row in networks
-                if not any(fits(row, nic) for fits in NETWORK_TESTS for nic in machine.nics)
-            ),
-            *(
-                _storage_words(row)
-                for row in storages
-                if not any(_is_storage_of(row, disk) for disk in machine.disks)
-            ),
-            *(_disk_words(row) for row in disks if not any(is_for_disk(row, disk) for disk in machine.disks)),
-        )
-    )
+    return frozenset(words for words, fits in _shared_rows(machine, target) if not fits)
+
+
+def fits_nothing(machine: Machine, target: TargetPlan) -> bool:
+    """Whether there is a shared mapping with rows, and none of them fits anything of this VM."""
+    found = [fits for _, fits in _shared_rows(machine, target)]
+    return bool(found) and not any(found)
+
+
+def _shared_rows(machine: Machine, target: TargetPlan) -> Iterator[tuple[str, bool]]:
+    """Each row of the shared mapping in words, and whether it fits a NIC or a disk of this VM."""
+    for network in target.networks:
+        if network.shared:
+            fits = any(test(network, nic) for test in NETWORK_TESTS for nic in machine.nics)
+            yield network_words(network), fits
+    for storage in target.storage:
+        if storage.shared:
+            yield _storage_words(storage), any(_is_storage_of(storage, disk) for disk in machine.disks)
+    for row in target.disks:
+        if row.shared:
+            yield _disk_words(row), any(is_for_disk(row, disk) for disk in machine.disks)
 
 
 def network_words(rule: NetworkRule) -> str:

@@ -17,7 +17,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.providers.ovirt.export": ("data_map", "_merged"),
     },
     "import-mapping": {
-        "steps.model.matching": ("network_rules", "disk_rules", "storage_choice", "unused_rows"),
+        "steps.model.matching": ("network_rules", "disk_rules", "storage_choice", "_shared_rows"),
         "workflows.import_mapping": (),
     },
     "virtualmachine": {

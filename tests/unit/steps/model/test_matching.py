@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.model.machine import Disk, Nic, Severity
-from steps.model.mapping import check_disks, map_disks
+from steps.model.mapping import check_disks, check_shared, map_disks
 from steps.model.matching import (
     disk_rule,
     network_rules,
@@ -270,3 +270,25 @@ def test_rows_that_fit_nothing_of_a_vm_are_known() -> None:
         "the row for disk '2000'",
         "the row for disk 'Hard disk 1'",
     }
+
+
+def test_a_mapping_that_fits_nothing_is_a_warning() -> None:
+    machine = a_machine(nics=(NIC,), disks=(DISK,))
+    (concern,) = check_shared(into(*OTHERS, own("VM Network")), machine)
+    assert (concern.severity, concern.code) == (Severity.WARN, "mapping-unused")
+    assert "no row of ImportMapping infra/dc1 fits a NIC or a disk of web01" in str(concern)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        into(),
+        into(*OTHERS, BY_VLAN),
+        into(*OTHERS, BY_VLAN, own("VM Network")),
+        into(*OTHERS, storage=(SSD,)),
+        into(*OTHERS, disks=(BY_LABEL,)),
+        a_target(networks=(own("none"),)),
+    ],
+)
+def test_a_mapping_without_rows_or_with_one_that_fits_is_none(target: TargetPlan) -> None:
+    assert list(check_shared(target, a_machine(nics=(NIC,), disks=(DISK,)))) == []
