@@ -6,6 +6,8 @@ CACHE := .cache
 BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
+# Tests with real services often wait for them, so one more runs at a time.
+REAL_JOBS ?= $(shell expr $(JOBS) + 1)
 # Tests start thousands of Python programs. Each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 # the tests that need only Python
@@ -23,7 +25,7 @@ demo: ## Import a VM into ./demo and boot it; SOURCE=vmware (default), openstack
 test: ## Run check, then every test that needs no cluster (installs what is missing)
 	@$(PREPARE) packages python vcenter guest kubevirt crds policies helm openstack ovirt
 	@$(MAKE) --no-print-directory check
-	@tests/real/openstack/with-services $(BIN)/pytest -n $(JOBS) --dist=worksteal --ignore=tests/unit
+	@tests/real/openstack/with-services $(BIN)/pytest -n $(REAL_JOBS) --dist=worksteal --ignore=tests/unit
 
 fuzz: ## Fuzz every parser of foreign bytes for a minute each; print the seed, which depends on the commit
 	@$(PREPARE) packages python

@@ -49,7 +49,7 @@ def instance(machine: Object) -> Object:
 
 
 def lost(given: object, stored: object, path: str = "") -> Iterator[str]:
-    """Everything of `given` that is not in `stored`: PATH: WHAT. Empty lists may be left out; null is nothing."""
+    """Everything of `given` that is not in `stored`: PATH: WHAT. Empty lists may be left out, and null."""
     match given:
         case None:
             return

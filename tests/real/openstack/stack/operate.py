@@ -213,7 +213,7 @@ def _reported(api: Api, processes: Processes, began: datetime) -> None:
             return any(_alive(service, daemon, began) for service in known)
 
         processes.await_ready(daemon, alive, _SECONDS)
-    # The scheduler learns the room of cinder-volume from a message of its own, and refuses volumes until then.
+    # The scheduler learns the room for volumes from a message of its own; until then it refuses them.
     pools = f"/v3/{api.project}/scheduler-stats/get_pools"
     processes.await_ready("cinder-volume", lambda: bool(api.get("cinder", pools)["pools"]), _SECONDS)
     _host(api, processes)
