@@ -44,7 +44,7 @@ release: ## Build images, SBOMs and chart into dist/; BASE=NAME@sha256:DIGEST is
 	@$(PREPARE) python helm buildah syft
 	@$(BIN)/python -m images.release --base "$(BASE)" $(RELEASE)
 
-check: ## Check lint, types and import contracts, and run the unit tests: under 40 seconds
+check: ## Check lint, types and import contracts, and run the unit tests: two minutes on two cores
 	@$(PREPARE) python
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy

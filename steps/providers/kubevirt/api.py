@@ -38,6 +38,8 @@ PAGE: Final = 50
 """Objects of a page of a list."""
 MOST_PAGES: Final = 2000
 _READ_BYTES: Final = 1 << 16
+_ACCEPT: Final = "application/json, */*"
+"""KubeVirt's `stop` and `start` name no type of their answer, and refuse a request for JSON alone (406)."""
 MERGE_PATCH: Final = "application/merge-patch+json"
 _USER_AGENT: Final = f"vmferry/{importlib.metadata.version('vmferry')}"
 
@@ -153,7 +155,7 @@ class Api:
         document: Mapping[str, Any] | None = None,
         kind: str = "application/json",
     ) -> Answer:
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
+        headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         body = None

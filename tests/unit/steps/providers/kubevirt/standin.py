@@ -299,5 +299,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.server.proxy(path, token, wanted)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _json({"kind": "Status", "reason": "Unauthorized", "message": "Unauthorized"}, 401)
+        if path.endswith(("/stop", "/start")) and "*/*" not in self.headers.get("Accept", ""):
+            return Reply(406, b"406: Not Acceptable\n\nAvailable representations: ")
         document = json.loads(body) if body else {}
         return self.server.api(self.command, path, parse_qs(query), document)
