@@ -41,17 +41,19 @@ def resources() -> str:
             "",
         ]
         parts += [f"### {kind.name} spec", ""]
-        parts += _table(("field", "type", "meaning"), _fields(structural(kind.spec)))
-        parts += ["", f"### {kind.name} status", ""]
-        parts += _table(("field", "type", "meaning"), _fields(structural(kind.status)))
+        parts += _table(("field", "type", "meaning"), _fields(kind.spec_schema))
+        if kind.status is not None:
+            parts += ["", f"### {kind.name} status", ""]
+            parts += _table(("field", "type", "meaning"), _fields(structural(kind.status)))
         parts += ["", f"### {kind.name} columns", "", *_columns(kind), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
 _RESOURCES: Final = (
     f"The group is `{GROUP}`, the version `{VERSION}`. The names, kinds and fields are those of "
-    "vm-import-controller; vmferry adds fields. All kinds are namespaced. The schema requires no field: "
-    "the controller checks what an import needs, and the condition `Succeeded` has every reason. "
+    "vm-import-controller; vmferry adds fields, and the kind ImportMapping. All kinds are namespaced. The "
+    "schema requires no field, except in an ImportMapping: the controller checks what an import needs, and "
+    "the condition `Succeeded` has every reason. "
     "A name of a field with `[]` is one entry of a list. The folder `examples` has manifests."
 )
 

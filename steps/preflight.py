@@ -16,7 +16,7 @@ from steps.model.document import write_atomically
 from steps.model.limits import exceeded
 from steps.model.machine import Concern, Machine, Power, Severity
 from steps.model.machine_output import MACHINE_OUTPUT, to_output
-from steps.model.mapping import blocking, check_disks, shape
+from steps.model.mapping import blocking, check_disks, check_shared, shape
 from steps.model.naming import target_name
 from steps.model.networks import check_cards, check_mapped, check_networks
 from steps.model.plan import Plan, Unplugged
@@ -66,6 +66,7 @@ def examine(provider: Provider, plan: Plan) -> Machine:
     )
     mapping_concerns = (
         *check_disks(plan.target, machine),
+        *check_shared(plan.target, machine),
         *check_cards(plan.target, machine.nics),
         *check_mapped(plan.target, machine.nics),
     )

@@ -12,6 +12,7 @@ from steps.model import inventory_path
 from steps.model.kinds import API_VERSION
 from steps.model.naming import DNS_LABEL, normalise, shown
 from steps.model.plan import (
+    Attachment,
     Bus,
     CpuTopology,
     DiskForm,
@@ -31,10 +32,17 @@ from steps.model.plan import (
     TargetPlan,
 )
 from steps.model.sources import SourceKind
-from workflows import texts, ways
+from workflows import import_mapping, texts, ways
+from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
-from workflows.api.spec import DiskMapping, NetworkMapping, SourceReference, VirtualMachineImportSpec
+from workflows.api.spec import (
+    DiskMapping,
+    MappingReference,
+    NetworkMapping,
+    SourceReference,
+    VirtualMachineImportSpec,
+)
 from workflows.quantity import mebibytes
 from workflows.settings import Settings
 
@@ -53,15 +61,21 @@ class Invalid(Exception):  # noqa: N818 - a verdict about a request
         super().__init__(" | ".join(reasons))
 
 
-def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> Plan:
-    """Resolve an import and its source into a request.
+def plan(
+    import_: VirtualMachineImport,
+    source: Source,
+    settings: Settings,
+    mapping: ImportMapping | None = None,
+) -> Plan:
+    """Resolve an import, its source and its mapping into a request.
 
     Raises:
         Invalid: with every reason.
     """
     reasons = [
         *import_reasons(import_),
-        *form_reasons(import_.spec, settings),
+        *form_reasons(import_.spec, settings, mapping),
+        *(import_mapping.reasons(mapping) if mapping is not None else ()),
         *source_reasons(source, local_files=settings.local_files),
     ]
     if reasons:
@@ -84,7 +98,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
             force=bool(spec.force_power_off), grace_seconds=grace if grace > 0 else GRACE_SECONDS
         ),
         skip_preflight_checks=bool(spec.skip_preflight_checks),
-        target=target_plan(import_, settings, SourceKind(source.kind)),
+        target=target_plan(import_, settings, SourceKind(source.kind), mapping),
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
         scratch=settings.scratch,
@@ -104,15 +118,21 @@ def source_plan(source: Source) -> SourcePlan:
     )
 
 
-def target_plan(import_: VirtualMachineImport, settings: Settings, source: SourceKind) -> TargetPlan:
+def target_plan(
+    import_: VirtualMachineImport,
+    settings: Settings,
+    source: SourceKind,
+    mapping: ImportMapping | None = None,
+) -> TargetPlan:
     """What to create at the target."""
     spec, namespace = import_.spec, import_.metadata.namespace
     kubevirt = settings.target is TargetKind.KUBEVIRT
-    classes = (spec.storage_class, *(row.storage_class for row in spec.disk_mapping))
+    shared = import_mapping.storage_classes(mapping.spec) if mapping is not None else ()
+    classes = (spec.storage_class, *(row.storage_class for row in spec.disk_mapping), *shared)
     plain = any(row.as_ is DiskForm.VOLUME for row in spec.disk_mapping)
     chosen = ways.choose(settings, source, classes, plain=plain)
     lands = chosen.way is DiskWay.LAND
-    return TargetPlan(
+    target = TargetPlan(
         kind=settings.target,
         namespace=namespace,
         vm_name=spec.target_virtual_machine_name,
@@ -131,9 +151,10 @@ def target_plan(import_: VirtualMachineImport, settings: Settings, source: Sourc
         vcpus=spec.cpus,
         memory_mib=mebibytes(spec.memory) if spec.memory else None,
         start=spec.start_virtual_machine is not False,
-        disks=tuple(_disk_rule(row) for row in spec.disk_mapping),
+        disks=tuple(_disk_rule(row, has_mapping=mapping is not None) for row in spec.disk_mapping),
         reuse_unstamped=settings.reuse_unstamped,
     )
+    return import_mapping.extended(target, mapping) if mapping is not None else target
 
 
 def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
@@ -148,6 +169,7 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
     if spec.source_cluster.api_version not in ("", API_VERSION):
         yield f"spec.sourceCluster.apiVersion {spec.source_cluster.api_version!r} is not {API_VERSION}"
     yield from reference_reasons(spec.source_cluster)
+    yield from mapping_reasons(spec.import_mapping)
     yield from texts.bad_name("spec.storageClass", spec.storage_class)
     wanted = spec.target_virtual_machine_name
     if wanted and not DNS_LABEL.fullmatch(wanted):
@@ -166,7 +188,9 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
     yield from _size_reasons(spec.cpus, spec.memory)
 
 
-def form_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:
+def form_reasons(
+    spec: VirtualMachineImportSpec, settings: Settings, mapping: ImportMapping | None = None
+) -> Iterator[str]:
     """What is wrong with the forms of disks, at the target and with the settings of the installation."""
     images = [row for row in spec.disk_mapping if row.as_ is DiskForm.IMAGE]
     plain = [row for row in spec.disk_mapping if row.as_ is DiskForm.VOLUME]
@@ -182,14 +206,16 @@ def form_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator
             f"spec.diskMapping has `as: volume` for {_quoted(plain)}, which this installation does not "
             "allow; remove it, or ask its administrator to set the chart's value harvester.allowVolumes"
         )
+    shared = import_mapping.storage_classes(mapping.spec) if mapping is not None else ()
     for row in plain:
-        name = row.storage_class or spec.storage_class
-        if name in settings.pull_classes:
-            yield (
-                f"spec.diskMapping has `as: volume` for {row.source_disk!r}, but volumes of storage class "
-                f"{name} cannot be given to another namespace (setting kubevirt.pullClasses); "
-                "use another class"
-            )
+        named = row.storage_class or spec.storage_class
+        for name in (named,) if named else shared:
+            if name in settings.pull_classes:
+                yield (
+                    f"spec.diskMapping has `as: volume` for {row.source_disk!r}, but volumes of storage "
+                    f"class {name} cannot be given to another namespace (setting kubevirt.pullClasses); "
+                    f"{'use another class' if named else 'write another storageClass into the row'}"
+                )
 
 
 def _quoted(rows: Iterable[DiskMapping]) -> str:
@@ -200,6 +226,16 @@ def reference_reasons(reference: SourceReference) -> Iterator[str]:
     """What is wrong with the words of a reference to a source."""
     yield from texts.bad_name("spec.sourceCluster.name", reference.name)
     yield from texts.bad_namespace("spec.sourceCluster.namespace", reference.namespace)
+
+
+def mapping_reasons(reference: MappingReference | None) -> Iterator[str]:
+    """What is wrong with the words of a reference to an ImportMapping."""
+    if reference is None:
+        return
+    if not reference.name:
+        yield "spec.importMapping.name is empty: write the name of an ImportMapping, or remove importMapping"
+    yield from texts.bad_name("spec.importMapping.name", reference.name)
+    yield from texts.bad_namespace("spec.importMapping.namespace", reference.namespace)
 
 
 def _row_counts(spec: VirtualMachineImportSpec) -> Iterator[str]:
@@ -213,6 +249,15 @@ def _row_counts(spec: VirtualMachineImportSpec) -> Iterator[str]:
 
 
 def _row_reasons(row: NetworkMapping) -> Iterator[str]:
+    if import_mapping.attachment(row.type) is not Attachment.NETWORK:
+        if row.destination_network:
+            yield (
+                f"the row of spec.networkMapping for {row.source_network!r} has the type {row.type} and "
+                f"destinationNetwork {row.destination_network!r}: remove one of the two"
+            )
+        if not row.source_network:
+            yield f"a row of spec.networkMapping with the type {row.type} has no sourceNetwork"
+        return
     parts = row.destination_network.split("/")
     if len(parts) > 2 or not all(parts):
         yield (
@@ -284,16 +329,23 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _disk_rule(row: DiskMapping) -> DiskRule:
-    bus = Bus(row.bus_type) if row.bus_type else None
-    return DiskRule(disk=row.source_disk, storage_class=row.storage_class, bus=bus, form=row.as_)
+def _disk_rule(row: DiskMapping, *, has_mapping: bool) -> DiskRule:
+    """A row with an empty class as text decides for the default class, if there is anything to decide."""
+    return DiskRule(
+        disk=row.source_disk,
+        storage_class=row.storage_class,
+        decides_storage=has_mapping and "storage_class" in row.model_fields_set,
+        bus=Bus(row.bus_type) if row.bus_type else None,
+        form=row.as_,
+    )
 
 
 def _rule(row: NetworkMapping, namespace: str) -> NetworkRule:
     destination = row.destination_network
     return NetworkRule(
         source=row.source_network,
-        destination=destination if "/" in destination else f"{namespace}/{destination}",
+        destination=f"{namespace}/{destination}" if destination and "/" not in destination else destination,
+        attachment=import_mapping.attachment(row.type),
         model=row.network_interface_model,
         mac=row.mac or MacPolicy.KEEP,
     )

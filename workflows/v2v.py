@@ -31,7 +31,7 @@ from workflows.api.v2v import (
     V2vImportSpec,
     VmwareSource,
 )
-from workflows.mappings import Mappings, NetworkRow, StorageRow
+from workflows.mappings import DiskRow, Mappings, NetworkRow, StorageRow
 from workflows.plan import MOST_DISKS, MOST_NETWORKS
 from workflows.v2v_secret import Login
 
@@ -222,7 +222,7 @@ def _rows(lists: MappingLists, kind: SourceKind, namespace: str) -> Mappings:
     return Mappings(
         networks=tuple(_network(row, namespace) for row in lists.network_mappings if _is_named(row)),
         storages=tuple(_storage(row, row.source.id) for row in lists.storage_mappings if _is_named(row)),
-        disks=tuple(_storage(row, _disk_id(row, kind)) for row in lists.disk_mappings if _is_named(row)),
+        disks=tuple(_disk(row, _disk_id(row, kind)) for row in lists.disk_mappings if _is_named(row)),
     )
 
 
@@ -250,6 +250,10 @@ def _storage(row: StorageItem, source_id: str) -> StorageRow:
         volume_mode=row.volume_mode,
         access_mode=row.access_mode,
     )
+
+
+def _disk(row: StorageItem, source_id: str) -> DiskRow:
+    return DiskRow(**vars(_storage(row, source_id)))
 
 
 def _disk_id(row: StorageItem, kind: SourceKind) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,12 @@ from controller.local.tempdir import temporary_folder
 from controller.manifests.resolve import Job
 from controller.step_program import write_credentials
 from controller.units import size
+from steps.model import matching
 from steps.model.admission import Admission, not_checked
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
 from steps.model.mapping import Shape, shape
+from steps.model.matching import Resolution, resolutions
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from steps.model.volumes import Volumes
 from steps.preflight import examine, refusal_reasons
@@ -35,6 +37,9 @@ from workflows.ways import EMBEDDED_VOLUME
 
 PATIENCE: Final = 10.0
 """Seconds that an API server may be unreachable before a plan reports the target as not checked."""
+
+MOST_ROWS: Final = 10
+"""Rows that one warning lists."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +148,33 @@ def document(result: DryRunResult) -> dict[str, Any]:
         "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
         "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
         "stages": planned_names(plan.target.kind, plan.target.way, embedded=True),
+        "rows": [found._asdict() for found in rows_that_count(result)],
         "disks": {"way": str(plan.target.way), "reason": plan.target.way_reason},
         "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
         "target": result.shape.model_dump(by_alias=True, mode="json") if result.shape else None,
         "manifest": result.manifest,
     }
+
+
+def rows_that_count(result: DryRunResult) -> tuple[Resolution, ...]:
+    """What the NICs and disks of the VM become, with the rows that say so."""
+    return resolutions(result.machine, result.job.plan.target) if result.machine else ()
+
+
+def unused_rows(results: Iterable[DryRunResult]) -> Iterator[str]:
+    """A warning for each mapping with rows that fit none of the VMs: a name may be misspelt."""
+    unused: dict[str, frozenset[str]] = {}
+    for result in results:
+        target = result.job.plan.target
+        if result.machine is None or target.mapping is None:
+            continue
+        title, found = target.mapping.title, matching.unused_rows(result.machine, target)
+        unused[title] = unused.get(title, found) & found
+    for title, rows in unused.items():
+        if rows:
+            listed = ", ".join(sorted(rows)[:MOST_ROWS])
+            more = f" and {len(rows) - MOST_ROWS} more" if len(rows) > MOST_ROWS else ""
+            yield f"{title}: nothing of these VMs fits {listed}{more}; compare them with `vmferry inventory`"
 
 
 def concerns(result: DryRunResult) -> tuple[Concern, ...]:
@@ -173,6 +200,9 @@ def _parts(result: DryRunResult) -> Iterator[RenderableType]:
     if result.job.plan.target.way_reason:
         target = result.job.plan.target
         yield Text.assemble(("disks: ", "bold"), f"{target.way}, because {target.way_reason}")
+    if result.job.plan.target.mapping is not None:
+        for found in rows_that_count(result):
+            yield Text.assemble(("row: ", "bold"), str(found))
     for concern in concerns(result):
         if concern.severity is not Severity.BLOCK:
             yield Text.assemble((f"{concern.severity}: ", "yellow"), str(concern))

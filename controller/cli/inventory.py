@@ -71,7 +71,8 @@ def list_inventory(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"Mapping of networks and datastores. Default: {mappingfile.NAME} in the folder.",
+            help="An ImportMapping as YAML: where networks and disks go. Default: "
+            f"{mappingfile.NAME} in the folder.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite files that were edited by hand.")] = False,
@@ -87,9 +88,9 @@ def list_inventory(
     """List the VMs, networks and folders of a source, or write the manifests that import the VMs.
 
     `--manifest NAME` writes the manifest of one VM to standard output. `--all --manifest` fills a folder with
-    a manifest for each VM that can be imported, the source without its credentials, and mapping.vmferry, in
-    which each network and datastore has a row to edit. A second run applies the mapping to the manifests. It
-    keeps manifests that were edited by hand.
+    a manifest for each VM that can be imported, the source without its credentials, and mapping.vmferry, an
+    ImportMapping in which each network and datastore has a row to edit. A second run writes the rows into the
+    manifests. It keeps manifests that were edited by hand.
     """
     _check(manifest, every=every, folder=folder, only_all=(into is not None or force))
     given = read.read(filename or [])

@@ -25,6 +25,7 @@ from controller.cli.app import (
     dump,
     err,
     out,
+    print_warning,
 )
 from controller.cli.rates import Rates
 from controller.cli.view import table
@@ -34,7 +35,7 @@ from controller.local import cluster_target, imports, removal
 from controller.local.imports import EmbeddedRun
 from controller.local.rundir import RunDir
 from controller.local.runner import FIRST_DELAY, SOURCE_WAIT
-from controller.manifests import environment, read, resolve
+from controller.manifests import environment, mapping, read, resolve
 from steps.model.contract import Exit, StepError
 from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
 from steps.model.yaml import to_yaml
@@ -51,7 +52,9 @@ def main() -> None:
     sys.exit(attempt())
 
 
-def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
+def _jobs(
+    filenames: list[str] | None, settings: Settings, mappings: resolve.MappingChoice = resolve.ONLY_NAMED
+) -> list[resolve.Job]:
     given = read.read(filenames or [])
     for ignored in given.ignored:
         err.print(
@@ -61,7 +64,12 @@ def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
             soft_wrap=True,
         )
     local = settings.model_copy(update={"local_files": True, "mounts_claims": False, "allow_volumes": True})
-    return resolve.jobs(given, environment.read(os.environ), local)
+    return resolve.jobs(given, environment.read(os.environ), local, mappings)
+
+
+def _mapping_choice(path: Path | None) -> resolve.MappingChoice:
+    """The mapping of the option `--mapping`, for imports that name none."""
+    return resolve.MappingChoice(mapping.load(path)) if path is not None else resolve.ONLY_NAMED
 
 
 Topology = Annotated[
@@ -74,6 +82,16 @@ Disks = Annotated[
     typer.Option(
         help="How disks get to their volumes on KubeVirt. A local process cannot mount a claim, so `auto` is "
         "`pull` here: CDI downloads them. `land` needs vmferry in the cluster."
+    ),
+]
+
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapping",
+        metavar="FILE",
+        help="An ImportMapping as YAML, for imports that name none in spec.importMapping: networks, storage "
+        "classes and buses. Rows of an import have precedence.",
     ),
 ]
 
@@ -91,6 +109,7 @@ SourceWait = Annotated[
 def run(
     into: Annotated[Path, typer.Option(help="Folder for the result. It must be new or empty.")],
     filename: Manifest = None,
+    mapping_file: MappingFile = None,
     to: Annotated[TargetKind, typer.Option(help="Target: the folder, or the cluster of KUBECONFIG.")] = (
         TargetKind.DIRECTORY
     ),
@@ -118,7 +137,8 @@ def run(
 
     Every stage is a local process.
 
-    The manifests are those of `kubectl apply`: Secret, source and VirtualMachineImport, in any order.
+    The manifests are those of `kubectl apply`: Secret, source, ImportMapping and VirtualMachineImport, in any
+    order.
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME, or OS_AUTH_URL, OS_USERNAME,
     OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, give what no manifest
     gives.
@@ -135,7 +155,7 @@ def run(
         disks=disks,
         source_wait_seconds=source_wait,
     )
-    jobs = _jobs(filename, settings)
+    jobs = _jobs(filename, settings, _mapping_choice(mapping_file))
     resolve.refuse_landing(jobs)
     target = cluster_target.from_environment(os.environ) if to is not TargetKind.DIRECTORY else None
     if target is not None:
@@ -185,7 +205,7 @@ def retry(
             )
         return cluster.request(str(folder), namespace, changes.retry, output)
     cluster.refuse_a_name(folder, "retry")
-    given = _jobs(filename, Settings()) if filename else []
+    given = _jobs(filename, Settings(), resolve.WITHOUT) if filename else []
     new_credentials = {_import_key(job.plan): job.credentials for job in given}
     rundirs = imports.find(folder)
     if filename:
@@ -268,6 +288,7 @@ def status(folder: Folder, output: Output = OutputFormat.TABLE) -> int:
 @command(epilog="Example: vmferry plan -f vm.yaml -o yaml")
 def plan(
     filename: Manifest = None,
+    mapping_file: MappingFile = None,
     to: Annotated[
         TargetKind, typer.Option(help="Target: the folder, or the cluster of KUBECONFIG.")
     ] = TargetKind.DIRECTORY,
@@ -290,7 +311,8 @@ def plan(
         disks=disks,
     )
     stop = Stop()
-    results = [dryrun.dry_run(job, stop) for job in _jobs(filename, settings)]
+    jobs = _jobs(filename, settings, _mapping_choice(mapping_file))
+    results = [dryrun.dry_run(job, stop) for job in jobs]
     if output is not OutputFormat.TABLE:
         dump([dryrun.document(result) for result in results], output)
     else:
@@ -298,10 +320,12 @@ def plan(
             out.print(dryrun.render(result))
             if result.manifest:
                 out.print(to_yaml(result.manifest), markup=False, highlight=False, soft_wrap=True)
+    for warning in dryrun.unused_rows(results):
+        print_warning(warning)
     return next((result.code for result in results if result.reasons), Exit.DONE)
 
 
-undo.register(lambda filename: _jobs(filename, Settings()))
+undo.register(lambda filename: _jobs(filename, Settings(), resolve.WITHOUT))
 inventory.register()
 extras.register()
 cluster.register()

@@ -44,14 +44,15 @@ def entries(chosen: Sequence[Choice], places: Places) -> Iterator[Entry]:
             warnings, blocks = [], [(Exit.UNSUPPORTED, reason) for reason in error.reasons]
         checks = [*(f"warn: {text}" for text in warnings), *(f"block: {text}" for _, text in blocks)]
         refusals = tuple(text for code, text in blocks if code is Exit.UNSUPPORTED)
-        remarks = (_outline(choice.machine), *checks)
+        remarks = (_outline(choice.machine), *checks, *_by_mac(choice.machine, places))
         yield Entry(choice=choice, manifest=document, remarks=remarks, refusals=refusals)
 
 
 def _row_name(nic: Nic, places: Places, called: str) -> str:
     """The source's id if the mapping uses it or several networks have the name; else the name."""
     row = places.network(nic)
-    return nic.network_id if row is not None and row.source_network == nic.network_id else called
+    by_id = row is not None and row.source.id is not None and row.source.id == nic.network_id
+    return nic.network_id if by_id else called
 
 
 def _check(choice: Choice, document: dict[str, Any]) -> tuple[list[str], list[tuple[Exit, str]]]:
@@ -94,28 +95,40 @@ def _network_rows(machine: Machine, places: Places, names: Mapping[str, str]) ->
     rows: dict[str, dict[str, str]] = {}
     for nic in machine.nics:
         row = places.network(nic) if nic.network else None
-        if row is None:
+        if row is None or row.source.mac is not None:
             continue
         name = names[nic.id]
-        rows[name] = {"sourceNetwork": name, "destinationNetwork": row.destination_network}
-        if row.network_interface_model:
-            rows[name]["networkInterfaceModel"] = str(row.network_interface_model)
+        rest = row.model_dump(by_alias=True, mode="json", exclude={"source"}, exclude_none=True)
+        rows[name] = {"sourceNetwork": name, **rest}
     return list(rows.values())
 
 
+def _by_mac(machine: Machine, places: Places) -> Iterator[str]:
+    """Remarks about NICs that are mapped by their MAC address, which a row of an import cannot be."""
+    for nic in machine.nics:
+        row = places.network(nic) if nic.network else None
+        if row is not None and row.source.mac is not None:
+            yield (
+                f"warn: the mapping has a row for the MAC address of {nic.id}, which networkMapping cannot "
+                "have; apply the ImportMapping, and name it in spec.importMapping"
+            )
+
+
 def _storage(machine: Machine, places: Places) -> dict[str, Any]:
-    """One storage class for all disks, or one row per disk with a class."""
+    """One storage class for all disks, or one row per disk with a class or a bus."""
     classes = {disk.id: places.storage_class(disk) for disk in machine.disks}
-    if not any(classes.values()):
-        return {}
-    if len(set(classes.values())) == 1:
-        return {"storageClass": next(iter(classes.values()))}
-    rows = (
-        {"sourceDisk": disk, "storageClass": storage_class}
-        for disk, storage_class in classes.items()
-        if storage_class
-    )
-    return {"diskMapping": list(rows)}
+    buses = {disk.id: places.bus(disk) for disk in machine.disks}
+    common = next(iter(classes.values()), "") if len(set(classes.values())) == 1 else ""
+    rows = []
+    for disk in machine.disks:
+        row = {"sourceDisk": disk.id}
+        if classes[disk.id] and not common:
+            row["storageClass"] = classes[disk.id]
+        if (bus := buses[disk.id]) is not None:
+            row["busType"] = str(bus)
+        if len(row) > 1:
+            rows.append(row)
+    return {**({"storageClass": common} if common else {}), **({"diskMapping": rows} if rows else {})}
 
 
 def source_manifest(source: Source) -> dict[str, Any]:

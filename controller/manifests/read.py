@@ -19,6 +19,7 @@ from ruamel.yaml.reader import ReaderError
 from controller.manifests.corrections import corrections
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP, V2V_GROUP
+from workflows.api.mapping import ImportMapping
 from workflows.api.resources import Secret, VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
 from workflows.api.v2v import ResourceMapping, V2vImport
@@ -38,6 +39,7 @@ class Manifests:
     secrets: dict[Key, Secret] = field(default_factory=dict)
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     imports: dict[Key, VirtualMachineImport] = field(default_factory=dict)
+    import_mappings: dict[Key, ImportMapping] = field(default_factory=dict)
     v2v_imports: dict[Key, V2vImport] = field(default_factory=dict)
     """Imports of `v2v.kubevirt.io`, and their mappings."""
     mappings: dict[Key, ResourceMapping] = field(default_factory=dict)
@@ -145,7 +147,7 @@ def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[s
     if version.partition("/")[0] in OLD_GROUPS:
         remedy = f"convert it to {GROUP}/v1beta1 with `vmferry migrate-manifests`"
         return [f"{here}: apiVersion {version} is from before Harvester v1.1; {remedy}"]
-    ours = kind in RESOURCES or kind in ("VirtualMachineImport", "Secret")
+    ours = kind in RESOURCES or kind in ("VirtualMachineImport", "ImportMapping", "Secret")
     if version.startswith((f"{GROUP}/", f"{V2V_GROUP}/")) or not kind or (ours and not version):
         return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
@@ -176,7 +178,11 @@ def _model(version: str, kind: str) -> type[BaseModel] | None:
     if (version, kind) == ("v1", "Secret"):
         return Secret
     if version.startswith(f"{GROUP}/"):
-        models: dict[str, type[BaseModel]] = {**RESOURCES, "VirtualMachineImport": VirtualMachineImport}
+        models: dict[str, type[BaseModel]] = {
+            **RESOURCES,
+            "VirtualMachineImport": VirtualMachineImport,
+            "ImportMapping": ImportMapping,
+        }
         return models.get(kind)
     if version.startswith(f"{V2V_GROUP}/"):
         return {"VirtualMachineImport": V2vImport, "ResourceMapping": ResourceMapping}.get(kind)
@@ -202,6 +208,10 @@ def _keep(resource: BaseModel, manifests: Manifests, where: str) -> None:
         _put(manifests.secrets, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, VirtualMachineImport):
         _put(manifests.imports, (resource.metadata.namespace, resource.metadata.name), resource, where)
+    elif isinstance(resource, ImportMapping):
+        _put(
+            manifests.import_mappings, (resource.metadata.namespace, resource.metadata.name), resource, where
+        )
     elif isinstance(resource, V2vImport):
         _put(manifests.v2v_imports, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, ResourceMapping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
 from controller.manifests.read import InvalidManifestsError, Manifests
@@ -12,6 +13,7 @@ from controller.manifests.v2v import job_of
 from steps.model.naming import normalise
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from workflows import ways
+from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import (
     Source,
@@ -32,7 +34,26 @@ class Job:
         return self.plan.import_.name
 
 
-def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> list[Job]:
+@dataclass(frozen=True)
+class MappingChoice:
+    """How imports get their mappings, besides those that they name."""
+
+    default: ImportMapping | None = None
+    """The mapping of imports that name none."""
+    are_ignored: bool = False
+    """Whether the rows do not matter, as for the credentials of a run that has its rows already."""
+
+
+ONLY_NAMED: Final = MappingChoice()
+WITHOUT: Final = MappingChoice(are_ignored=True)
+
+
+def jobs(
+    manifests: Manifests,
+    environment: Environment,
+    settings: Settings,
+    mappings: MappingChoice = ONLY_NAMED,
+) -> list[Job]:
     """Every given import, in its order.
 
     Raises:
@@ -49,7 +70,7 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
     resolved, faults = [], []
     for import_ in imports:
         try:
-            resolved.append(_job(import_, manifests, environment, settings))
+            resolved.append(_job(import_, manifests, environment, settings, mappings))
         except Invalid as error:
             faults += [f"VirtualMachineImport {import_.metadata.name}: {reason}" for reason in error.reasons]
     for v2v_import in manifests.v2v_imports.values():
@@ -65,7 +86,11 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
 
 
 def _job(
-    import_: VirtualMachineImport, manifests: Manifests, environment: Environment, settings: Settings
+    import_: VirtualMachineImport,
+    manifests: Manifests,
+    environment: Environment,
+    settings: Settings,
+    mappings: MappingChoice,
 ) -> Job:
     # An import outside a cluster has no uid, but its sessions and temporary objects need one.
     metadata = import_.metadata.model_copy(update={"uid": str(uuid.uuid4())})
@@ -73,7 +98,35 @@ def _job(
     source = _source_of(import_, manifests, environment)
     if faults := [*cluster_only(import_), *_target_faults(import_, settings)]:
         raise Invalid(faults)
-    return Job(plan(import_, source, settings), credentials_of(source, manifests, environment))
+    mapping = _mapping_of(import_, manifests, mappings)
+    return Job(plan(import_, source, settings, mapping), credentials_of(source, manifests, environment))
+
+
+def _mapping_of(
+    import_: VirtualMachineImport, manifests: Manifests, mappings: MappingChoice
+) -> ImportMapping | None:
+    """The mapping that an import names, else the default.
+
+    Raises:
+        Invalid: if it names one that is not given.
+    """
+    reference = import_.spec.import_mapping
+    if mappings.are_ignored or reference is None or not reference.name:  # `plan` refuses an empty name
+        return mappings.default
+    place = (reference.namespace or import_.metadata.namespace, reference.name)
+    default = mappings.default
+    if default is not None and place == (default.metadata.namespace, default.metadata.name):
+        return default
+    found = manifests.import_mappings.get(place)
+    if found is None:
+        known = ", ".join("/".join(key) for key in manifests.import_mappings) or "none"
+        raise Invalid(
+            [
+                f"ImportMapping {'/'.join(place)} of spec.importMapping is not given (found: {known}); add "
+                "it to the manifests"
+            ]
+        )
+    return found
 
 
 def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from controller.operator.observe.fields import mapping
 from controller.operator.observe.source import KINDS
 from controller.operator.references import References
 from controller.operator.workqueue import Queue
 from steps.model import names
-from steps.model.kinds import IMPORT, RESOURCE_MAPPING, V2V_GROUP, V2V_IMPORT, WORKFLOW, Kind
+from steps.model.kinds import (
+    IMPORT,
+    IMPORT_MAPPING,
+    RESOURCE_MAPPING,
+    V2V_GROUP,
+    V2V_IMPORT,
+    WORKFLOW,
+    Kind,
+)
 
 
 class ImportKey(NamedTuple):
@@ -45,7 +53,7 @@ class EventRouter:
         self._source_of: References[ImportKey, SourceKey] = References()
         self._seen: dict[SourceKey, int] = {}
         self._mapping_of: References[ImportKey, ImportKey] = References()
-        """Imports and the ResourceMappings that they use, which have keys of the same form."""
+        """Imports and the mappings that they use, of either dialect, which have keys of the same form."""
 
     def route(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
         """An object was added, changed or deleted."""
@@ -57,8 +65,8 @@ class EventRouter:
             self._import(ImportKey(*key), resource, is_deleted)
         elif kind == V2V_IMPORT:
             self._v2v_import(ImportKey(*key, V2V_IMPORT), resource, is_deleted)
-        elif kind == RESOURCE_MAPPING:
-            self._mapping(ImportKey(*key, RESOURCE_MAPPING))
+        elif kind in (RESOURCE_MAPPING, IMPORT_MAPPING):
+            self._mapping(ImportKey(*key, kind))
         else:
             self._source(SourceKey(kind, *key), resource, is_deleted)
 
@@ -74,8 +82,10 @@ class EventRouter:
     def _import(self, key: ImportKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
         uid = names.label_value(str(resource["metadata"]["uid"]))
         source = None if is_deleted else _source_of(resource, key[0])
+        mapping_key = None if is_deleted else _mapping_of(resource, key.namespace, IMPORT_MAPPING)
         with self._lock:
             before = self._source_of.put(key, source)
+            self._mapping_of.put(key, mapping_key)
             self._note_uid(uid, None if is_deleted else key)
         self._imports.add(key)
         if source and source != before:
@@ -84,7 +94,7 @@ class EventRouter:
     def _v2v_import(self, key: ImportKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
         """Its source has no object. Its ResourceMapping has."""
         uid = names.label_value(str(resource["metadata"]["uid"]))
-        mapping_key = None if is_deleted else _mapping_of(resource, key.namespace)
+        mapping_key = None if is_deleted else _mapping_of(resource, key.namespace, RESOURCE_MAPPING)
         with self._lock:
             self._mapping_of.put(key, mapping_key)
             self._note_uid(uid, None if is_deleted else key)
@@ -123,12 +133,15 @@ def _news(resource: Mapping[str, Any]) -> int:
     return hash(repr([of_object, [status.get(name) for name in ("status", "message", "observedGeneration")]]))
 
 
-def _mapping_of(resource: Mapping[str, Any], namespace: str) -> ImportKey | None:
-    reference = mapping(mapping(resource.get("spec")).get("resourceMapping"))
+_MAPPING_FIELDS: Final = {RESOURCE_MAPPING: "resourceMapping", IMPORT_MAPPING: "importMapping"}
+
+
+def _mapping_of(resource: Mapping[str, Any], namespace: str, kind: Kind) -> ImportKey | None:
+    reference = mapping(mapping(resource.get("spec")).get(_MAPPING_FIELDS[kind]))
     name = reference.get("name")
     if not name:
         return None
-    return ImportKey(str(reference.get("namespace") or namespace), str(name), RESOURCE_MAPPING)
+    return ImportKey(str(reference.get("namespace") or namespace), str(name), kind)
 
 
 def _source_of(resource: Mapping[str, Any], namespace: str) -> SourceKey | None:

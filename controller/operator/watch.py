@@ -18,7 +18,16 @@ from kubernetes.watch import Watch
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import IMPORT, RESOURCE_MAPPING, SOURCES, V2V_IMPORT, WORKFLOW, Kind, Object
+from steps.model.kinds import (
+    IMPORT,
+    IMPORT_MAPPING,
+    RESOURCE_MAPPING,
+    SOURCES,
+    V2V_IMPORT,
+    WORKFLOW,
+    Kind,
+    Object,
+)
 from steps.runtime.cluster import SMALL_PAGE, Page
 from steps.runtime.kubeapi import Change, ExpiredError
 
@@ -65,7 +74,8 @@ def watched(options: Options) -> list[Watched]:
     kinds = (V2V_IMPORT, RESOURCE_MAPPING) if options.v2v.enabled else ()
     v2v = [Watched(kind, space, is_optional=True) for kind in kinds for space in spaces]
     ours = [Watched(kind, space) for kind in (IMPORT, *SOURCES.values()) for space in spaces]
-    return [*ours, *v2v, Watched(WORKFLOW, options.namespace, names.LABEL_UID)]
+    mappings = [Watched(IMPORT_MAPPING, space, is_optional=True) for space in spaces]
+    return [*ours, *mappings, *v2v, Watched(WORKFLOW, options.namespace, names.LABEL_UID)]
 
 
 class Watches:

@@ -58,6 +58,7 @@ WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "wor
 IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports")
 V2V_IMPORT: Final = Kind(V2V_API_VERSION, "VirtualMachineImport", "virtualmachineimports")
 RESOURCE_MAPPING: Final = Kind(V2V_API_VERSION, "ResourceMapping", "resourcemappings")
+IMPORT_MAPPING: Final = Kind(API_VERSION, "ImportMapping", "importmappings")
 IMPORTS: Final = {kind.api_version: kind for kind in (IMPORT, V2V_IMPORT)}
 """The kinds of imports, by the API version of their dialect."""
 SOURCES: Final = {kind: Kind(API_VERSION, str(kind), f"{kind.lower()}s") for kind in SourceKind}
@@ -99,7 +100,14 @@ KINDS: Final = {
             DEPLOYMENT,
             CRD,
         ),
-        *(WORKFLOW, WORKFLOW_TEMPLATE, *IMPORTS.values(), RESOURCE_MAPPING, *SOURCES.values()),
+        *(
+            WORKFLOW,
+            WORKFLOW_TEMPLATE,
+            *IMPORTS.values(),
+            IMPORT_MAPPING,
+            RESOURCE_MAPPING,
+            *SOURCES.values(),
+        ),
         *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, CDI_CONFIG, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
     )
 }

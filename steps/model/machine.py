@@ -26,6 +26,9 @@ DiskId = Annotated[str, Field(pattern=_DISK_ID)]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
 MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 
+Vlan = Annotated[int, Field(ge=1, le=4094)]
+"""The ID of a VLAN (IEEE 802.1Q): 0 means none, and 4095 is reserved."""
+
 
 class Controller(enum.StrEnum):
     """The disk's controller at the source."""
@@ -128,7 +131,7 @@ class Disk(Document):
     """Bytes in use according to the source; an estimate for progress and space, never trusted."""
     storage: str = ""
     storage_id: str = ""
-    """Name and id of the datastore or storage domain that holds it."""
+    """Name and id of the datastore or storage domain that holds it; OpenStack: name of its volume type."""
     blank: bool = False
     """It has no content at the source: it is created empty, without a download."""
 
@@ -142,6 +145,8 @@ class Nic(Document):
     network: str = ""
     """The network's name as users know it: for a distributed switch, the port group."""
     network_id: str = ""
+    vlan: Vlan | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The VLAN that the network is bound to; None without one, or if the source does not show it."""
     label: str = ""
     """The device's label at the source: `Network adapter 1`."""
     plugged: bool = True

@@ -18,6 +18,7 @@ from steps.model.contract import StepError
 from steps.model.document import Document
 from steps.model.guestos import is_windows
 from steps.model.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
+from steps.model.matching import bus_of_row, disk_rule, fits_nothing, is_for_disk
 from steps.model.naming import target_name
 from steps.model.networks import Interface, map_interfaces
 from steps.model.plan import (
@@ -27,7 +28,6 @@ from steps.model.plan import (
     DiskRule,
     DiskWay,
     Plan,
-    StorageRule,
     TargetPlan,
 )
 
@@ -198,7 +198,7 @@ def map_disks(
         wanted = disk.boot_order
         order = wanted if wanted is not None and wanted not in used else next(free)
         used.add(order)
-        bus = disk_rule(disk, target.disks).bus or BUSES.get(disk.controller, target.default_bus)
+        bus = bus_of_row(disk, target.disks) or BUSES.get(disk.controller, target.default_bus)
         serial = disk_serial(disk.serial)
         made.append(
             TargetDisk(
@@ -213,15 +213,6 @@ def map_disks(
     return tuple(made)
 
 
-def disk_rule(disk: Disk, rules: Iterable[DiskRule]) -> DiskRule:
-    """The row for this disk, by its id, label or key at the source; else a row with defaults."""
-    return next((rule for rule in rules if _is_for(rule, disk)), DiskRule(disk=disk.id))
-
-
-def _is_for(rule: DiskRule, disk: Disk) -> bool:
-    return rule.disk in _names(disk) or (bool(rule.label) and rule.label == disk.label)
-
-
 def disk_way(disk: Disk, target: TargetPlan) -> DiskWay:
     """How this disk gets to its volume: `PULL` or `LAND`."""
     if target.way is not DiskWay.MIXED:
@@ -229,24 +220,13 @@ def disk_way(disk: Disk, target: TargetPlan) -> DiskWay:
     return DiskWay.LAND if disk_rule(disk, target.disks).form is DiskForm.VOLUME else DiskWay.PULL
 
 
-def storage_rule(disk: Disk, target: TargetPlan) -> StorageRule:
-    """Class and modes of the volume of a disk: by its own row, else by the row of its storage."""
-    own = disk_rule(disk, target.disks)
-    if own.storage_class or own.decides_storage:
-        return StorageRule(
-            storage_class=own.storage_class, volume_mode=own.volume_mode, access_mode=own.access_mode
-        )
-    rows = (
-        row
-        for row in target.storage
-        if (row.source_id and row.source_id == disk.storage_id) or (row.source and row.source == disk.storage)
-    )
-    return next(rows, StorageRule(storage_class=target.storage_class))
-
-
 def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
-    """Rows of the disk mapping that match no disk, several disks, or a disk that another row matches."""
-    fits = [(rule, [disk for disk in machine.disks if _is_for(rule, disk)]) for rule in target.disks]
+    """Rows of the disk mapping that match no disk, several disks, or a disk that another row matches.
+
+    A row of a mapping that imports share may do so: it is for other VMs, too.
+    """
+    rules = [rule for rule in target.disks if not rule.shared]
+    fits = [(rule, [disk for disk in machine.disks if is_for_disk(rule, disk)]) for rule in rules]
     if target.first_match:
         return [_unused(rule, machine) for rule, disks in fits if not disks]
     rows = [(disk.id, rule) for rule, disks in fits for disk in disks]
@@ -257,9 +237,14 @@ def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
     ]
 
 
-def _names(disk: Disk) -> tuple[str, str, str]:
-    """The names of a disk in a row."""
-    return disk.id, disk.label, disk.key
+def check_shared(target: TargetPlan, machine: Machine) -> Iterator[Concern]:
+    """A mapping of which no row is for this VM: the import may name the wrong one."""
+    if target.mapping is not None and fits_nothing(machine, target):
+        yield warn(
+            "mapping-unused",
+            f"no row of {target.mapping.title} fits a NIC or a disk of {machine.name}",
+            "compare its names and IDs with those that `vmferry inventory` shows",
+        )
 
 
 def _unused(rule: DiskRule, machine: Machine) -> Concern:

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from steps.model.document import Document
 from steps.model.kinds import API_VERSION
+from steps.model.machine import Vlan
 from steps.model.quantity import to_bytes
 from steps.model.sources import SourceKind
 
@@ -237,12 +238,39 @@ class PowerPlan(Document):
     grace_seconds: Annotated[int, Field(gt=0)] = 60
 
 
+def _left_out(default: Any) -> Any:
+    """A field that is left out of JSON while it has its default.
+
+    So the request of an import without a shared mapping is the same in every version.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
+class UsedMapping(Document):
+    """The ImportMapping whose rows the plan has, as it was when the plan was made."""
+
+    namespace: str
+    name: str
+    generation: int = 0
+    """0 outside of a cluster."""
+
+    @property
+    def title(self) -> str:
+        """The mapping, for messages."""
+        return f"ImportMapping {self.namespace}/{self.name}"
+
+
 class NetworkRule(Document):
     """One row of the network mapping; `destination` is `namespace/name` of a NetworkAttachmentDefinition."""
 
     source: str
     source_id: str = ""
     """The source's id of the network, if the row has both. Either may fit."""
+    vlan: Vlan | None = _left_out(None)
+    nic_mac: str = _left_out("")
+    """The MAC address of the only NIC that the row is for."""
+    shared: bool = _left_out(False)
+    """Whether it is a row of `TargetPlan.mapping`. The rows of the import have precedence over these."""
     destination: str = ""
     attachment: Attachment = Attachment.NETWORK
     model: InterfaceModel | None = None
@@ -255,6 +283,8 @@ class DiskRule(Document):
     disk: str
     label: str = ""
     """Another name of the disk, if the row has both. Either may fit."""
+    shared: bool = _left_out(False)
+    """As in `NetworkRule`."""
     storage_class: str = ""
     decides_storage: bool = False
     """Whether the row counts for storage even without a class: then it means the cluster's default."""
@@ -272,6 +302,8 @@ class StorageRule(Document):
     source: str = ""
     source_id: str = ""
     """Name and id of the storage. Either may fit."""
+    shared: bool = _left_out(False)
+    """As in `NetworkRule`."""
     storage_class: str = ""
     """Empty: the cluster's default."""
     volume_mode: str = ""
@@ -308,6 +340,7 @@ class TargetPlan(Document):
     start: bool = True
     disks: tuple[DiskRule, ...] = ()
     storage: tuple[StorageRule, ...] = ()
+    mapping: UsedMapping | None = _left_out(None)
     vm_labels: Mapping[str, str] = {}
     vm_annotations: Mapping[str, str] = {}
     """Labels and annotations of the new VM that the import asks for."""

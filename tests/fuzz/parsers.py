@@ -16,6 +16,10 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.providers.ovirt.describe": (),
         "steps.providers.ovirt.export": ("data_map", "_merged"),
     },
+    "import-mapping": {
+        "steps.model.matching": ("network_rules", "disk_rules", "storage_choice", "_shared_rows"),
+        "workflows.import_mapping": (),
+    },
     "virtualmachine": {
         "steps.model.kubeconfig": (),
         "steps.providers.kubevirt.answers": (),
@@ -66,6 +70,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
     "engine": "tests.fuzz.engine:Engine",
+    "import-mapping": "tests.fuzz.import_mapping:ImportMappings",
     "layers": "tests.fuzz.layers:Layers",
     "machine": "tests.fuzz.machines:Machines",
     "ovf": "tests.fuzz.ova:Descriptor",

@@ -1,7 +1,7 @@
 """The CustomResourceDefinitions, made from the models; `python -m workflows.api.crd` prints them.
 
 They accept every manifest that the CRDs of vm-import-controller accept. Names, plurals and the first printer
-column are the same; additional columns follow.
+column are the same; additional columns follow. ImportMapping is a kind of vmferry only, and strict.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from steps.model.kinds import GROUP
-from workflows.api.schema import structural
+from steps.model.kinds import GROUP, IMPORT_MAPPING
+from workflows.api.mapping import ImportMappingSpec
+from workflows.api.schema import strict, structural
 from workflows.api.sources import RESOURCES, spec_of
 from workflows.api.spec import Model, VirtualMachineImportSpec
 from workflows.api.status import ImportStatus, Reported, SourceStatus
@@ -60,12 +61,19 @@ class Kind:
     name: str
     description: str
     spec: type[Model]
-    status: type[Reported]
+    status: type[Reported] | None
+    """None for a kind without a status."""
     columns: tuple[Json, ...]
+    is_strict: bool = False
+    """Whether no manifest of vm-import-controller can have the kind."""
 
     @property
     def plural(self) -> str:
         return f"{self.name.lower()}s"
+
+    @property
+    def spec_schema(self) -> Json:
+        return strict(self.spec) if self.is_strict else structural(self.spec)
 
 
 KINDS: Final = (
@@ -77,6 +85,14 @@ KINDS: Final = (
         _IMPORT,
     ),
     *(Kind(kind, spec_of(kind).SUMMARY, spec_of(kind), SourceStatus, _SOURCE) for kind in RESOURCES),
+    Kind(
+        IMPORT_MAPPING.kind,
+        "Rows for networks, storage and disks, which many imports share.",
+        ImportMappingSpec,
+        None,
+        (_AGE,),
+        is_strict=True,
+    ),
 )
 
 
@@ -106,17 +122,19 @@ def _manifest(kind: Kind) -> Json:
 
 
 def _version(kind: Kind) -> Json:
+    status = {"status": structural(kind.status)} if kind.status is not None else {}
     return {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        **({"subresources": {"status": {}}} if status else {}),
         "additionalPrinterColumns": [dict(column) for column in kind.columns],
         "schema": {
             "openAPIV3Schema": {
                 "type": "object",
                 "description": kind.description,
-                "properties": {"spec": structural(kind.spec), "status": structural(kind.status)},
+                **({"required": ["spec"]} if kind.is_strict else {}),
+                "properties": {"spec": kind.spec_schema, **status},
             }
         },
     }

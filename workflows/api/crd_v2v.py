@@ -6,16 +6,14 @@ a plain name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-from pydantic import BaseModel
 
 from steps.model.kinds import RESOURCE_MAPPING, V2V_GROUP, V2V_IMPORT
 from steps.model.kinds import Kind as ApiKind
 from workflows.api.crd import KEEP, VERSION, program, yaml_of
-from workflows.api.schema import resolved
+from workflows.api.schema import strict
 from workflows.api.spec import Model
 from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec, V2vStatus
 
@@ -24,8 +22,6 @@ _HEAD: Final = """\
 # Made by `python -m workflows.api.crd_v2v --chart` from the models in workflows/; do not edit.
 {{- if and .Values.crds.install .Values.v2v.enabled .Values.v2v.installCrds }}
 """
-_KEPT: Final = ("maxLength", "format")
-
 Json = dict[str, Any]
 
 
@@ -81,7 +77,7 @@ def _manifest(kind: Kind) -> Json:
 
 
 def _version(kind: Kind) -> Json:
-    status = schema_of(kind.status) if kind.status else {"type": "object"}
+    status = strict(kind.status) if kind.status else {"type": "object"}
     return {
         "name": VERSION,
         "served": True,
@@ -91,32 +87,10 @@ def _version(kind: Kind) -> Json:
             "openAPIV3Schema": {
                 "type": "object",
                 "description": kind.description,
-                "properties": {"spec": schema_of(kind.spec), "status": status},
+                "properties": {"spec": strict(kind.spec), "status": status},
             }
         },
     }
-
-
-def schema_of(model: type[BaseModel]) -> Json:
-    """The schema of a model and all its parts: nothing is nullable, and a few fields are required."""
-    schema = model.model_json_schema(by_alias=True)
-    return _node(schema, schema.get("$defs", {}))
-
-
-def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
-    node = resolved(node, defs)
-    text = {"description": node["description"]} if node.get("description") else {}
-    if node.get("x-any"):
-        return {**text, "x-kubernetes-preserve-unknown-fields": True}
-    schema: Json = {"type": node["type"], **text, **{key: node[key] for key in _KEPT if key in node}}
-    if node["type"] == "array":
-        schema["items"] = _node(node["items"], defs)
-    if node["type"] == "object":
-        required = [name for name, part in node["properties"].items() if part.get("x-required")]
-        if required:
-            schema["required"] = required
-        schema["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
-    return schema
 
 
 def render(*, chart: bool = False) -> str:

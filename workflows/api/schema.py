@@ -1,4 +1,6 @@
-"""Pydantic models → structural OpenAPI v3 schemas, as lenient as those of vm-import-controller. Pure.
+"""Pydantic models → structural OpenAPI v3 schemas. Pure.
+
+`structural` is as lenient as the schemas of vm-import-controller; `strict` is for other kinds.
 
 The schemas of vm-import-controller come from rancher/wrangler by reflection over Go types: nothing is
 required; strings, lists, maps and pointers may be null; the only enums accept the empty string. A stricter
@@ -15,6 +17,11 @@ from pydantic import BaseModel
 Json = dict[str, Any]
 
 _NULLABLE: Final = ("string", "array")
+_KEPT: Final = (
+    *("format", "enum", "minLength", "maxLength", "pattern", "minimum", "maximum", "maxItems"),
+    "x-kubernetes-validations",
+)
+"""What a strict schema keeps of a field."""
 
 
 def structural(model: type[BaseModel], description: str = "") -> Json:
@@ -41,9 +48,29 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     return schema
 
 
-def resolved(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
-    """The node with its references resolved, and without `None` as a choice."""
-    return _resolve(node, defs)[0]
+def strict(model: type[BaseModel]) -> Json:
+    """The schema of a model and all its parts: nothing is nullable, and some fields are required.
+
+    Required are those with `x-required`; `x-any` is a field of any type.
+    """
+    schema = model.model_json_schema(by_alias=True)
+    return _strict(schema, schema.get("$defs", {}))
+
+
+def _strict(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
+    node, _ = _resolve(node, defs)
+    text = {"description": node["description"]} if node.get("description") else {}
+    if node.get("x-any"):
+        return {**text, "x-kubernetes-preserve-unknown-fields": True}
+    schema: Json = {"type": node["type"], **text, **{key: node[key] for key in _KEPT if key in node}}
+    if node["type"] == "array":
+        schema["items"] = _strict(node["items"], defs)
+    if node["type"] == "object":
+        required = [name for name, part in node["properties"].items() if part.get("x-required")]
+        if required:
+            schema["required"] = required
+        schema["properties"] = {name: _strict(part, defs) for name, part in node["properties"].items()}
+    return schema
 
 
 def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:

@@ -7,9 +7,11 @@ The descriptions become those of the CRDs.
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 from pydantic.alias_generators import to_camel
 
 from steps.model.kinds import API_VERSION, GROUP
@@ -60,12 +62,28 @@ Flag = Annotated[bool, Strict()]
 """Only true or false: the API server refuses 1 and "yes" too."""
 
 
+class NetworkType(enum.StrEnum):
+    """What the NICs of a row become, in the words of KubeVirt and Forklift."""
+
+    MULTUS = "multus"
+    """They are bridged to a NetworkAttachmentDefinition."""
+    POD = "pod"
+    """They are on the network of the pods."""
+    IGNORED = "ignored"
+    """The VM does not get them."""
+
+
 class NetworkMapping(Model):
     """The destination network for the NICs of a network at the source."""
 
     source_network: Text = Field(default="", description="name or inventory path of the source's network")
     destination_network: Text = Field(
         default="", description="NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition"
+    )
+    type: Annotated[NetworkType | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="multus: these NICs are bridged to destinationNetwork; pod: they go to the network of "
+        "the pods, which only one NIC of a VM can have; ignored: the VM does not get them; default multus",
     )
     network_interface_model: NicChoice = Field(
         default=None, description="model of these NICs; default: that of the source"
@@ -80,11 +98,21 @@ class NetworkMapping(Model):
 class DiskMapping(Model):
     """Settings for one disk."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null_class(cls, given: Any) -> Any:
+        """The row without a class that is null: an empty text means the default class, null means nothing."""
+        if isinstance(given, Mapping) and given.get("storageClass", "") is None:
+            return {name: value for name, value in given.items() if name != "storageClass"}
+        return given
+
     source_disk: Text = Field(
         default="", description="the disk: its ID in vmferry (disk-0), or its label or key at the source"
     )
     storage_class: Text = Field(
-        default="", description="storage class of this disk; default: spec.storageClass"
+        default="",
+        description="storage class of this disk; default: spec.storageClass, else that of the mapping; with "
+        "a mapping, an empty text means the default class of the cluster",
     )
     bus_type: Text = Field(
         default="", description="bus of this disk (virtio, scsi, sata, usb); default: that of the source"
@@ -115,6 +143,17 @@ class SourceReference(Model):
     field_path: Text = Field(default="", description="accepted for compatibility; ignored", exclude=True)
 
 
+class MappingReference(Model):
+    """The ImportMapping whose rows an import uses, too."""
+
+    name: Text = Field(default="", description="name of the ImportMapping")
+    namespace: Text = Field(
+        default="",
+        description="its namespace; default: that of the import; another namespace must allow it with the "
+        f"annotation {GROUP}/allowed-namespaces",
+    )
+
+
 class VirtualMachineImportSpec(Model):
     """Which VM to import, and how to create it."""
 
@@ -130,6 +169,11 @@ class VirtualMachineImportSpec(Model):
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
         description="to which network a NIC is attached; the first NIC without a row goes to the pod network",
+    )
+    import_mapping: MappingReference | None = Field(
+        default=None,
+        description="an ImportMapping, whose rows many imports share; the rows and the storage class of this "
+        "import have precedence",
     )
     default_network_interface_model: NicChoice = Field(
         default=None, description="model of NICs whose model is unknown; default virtio"

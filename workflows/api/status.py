@@ -168,8 +168,8 @@ class ImportStatus(Reported):
     import_conditions: Conditions = Field(
         default=(),
         description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
-        "(True, False, or Unknown while it is under way); MappingRulesVerified; TargetAdmitted; Planned; "
-        "ArgoNotAnswering; WorkflowStalled; SourceLeftovers",
+        "(True, False, or Unknown while it is under way); MappingRulesVerified; MappingResolved; "
+        "TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; SourceLeftovers",
     )
     new_virtual_machine: Text = Field(default="", description="of vm-import-controller; never set")
     imported_virtual_machine_name: Text = Field(default="", description="name of the new VM")

@@ -11,6 +11,7 @@ from controller.operator.observe.facts import Facts
 from steps.model.machine import Machine, Severity
 from steps.model.manifest import MANIFEST_FILE
 from steps.model.mapping import Shape, shape
+from steps.model.matching import resolutions
 from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from workflows.api.conditions import find, put
@@ -144,6 +145,9 @@ def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
         network = interface.network or "pod network"
         text = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"
         yield f"{interface.nic or '-':<7} {interface.source or '-'} -> {text}"
+    if (used := plan.target.mapping) is not None:
+        yield f"rows of {used.title} (generation {used.generation}) and of the import:"
+        yield from (f"  {found}" for found in resolutions(machine, plan.target))
     for concern in vm.concerns:
         if concern.severity is not Severity.LOG:
             yield f"{concern.severity}: {concern}"

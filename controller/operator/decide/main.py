@@ -35,6 +35,7 @@ from controller.operator.decide.status import (
     rival_status,
     waiting_status,
     with_link,
+    with_mapping,
     with_source_outage,
     with_start_message,
 )
@@ -254,8 +255,8 @@ def _start_or_wait(facts: Facts, options: Options, now: datetime) -> Iterator[Ac
         yield refusal_status(facts, (facts.resolved.message,), now)
     elif facts.resolved.reason:
         yield from _wait_for_source(facts, options, now)
-    elif facts.reasons:
-        yield refusal_status(facts, facts.reasons, now, facts.refusal)
+    elif facts.mapping.reason or facts.reasons:
+        yield _status_without_plan(facts, now)
     elif facts.import_.spec.dry_run:
         yield from _dry_run(facts)
     elif hold := _hold(facts):
@@ -280,6 +281,13 @@ def _wait_for_source(facts: Facts, options: Options, now: datetime) -> Iterator[
         return
     yield waiting_status(facts, facts.status, reason, message, now)
     yield from _withdraw_credentials(facts)
+
+
+def _status_without_plan(facts: Facts, now: datetime) -> UpdateStatus:
+    """An import that waits for its mapping, or that must be corrected."""
+    if facts.mapping.reason:
+        return waiting_status(facts, facts.status, facts.mapping.reason, facts.mapping.message, now)
+    return refusal_status(facts, facts.reasons, now, facts.refusal)
 
 
 def _is_final(facts: Facts, options: Options) -> bool:
@@ -423,7 +431,7 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
         machine=facts.machine,
         holder_names=facts.holder_names,
     )
-    status = with_drift(facts, with_link(status, options), now)
+    status = with_mapping(facts, with_drift(facts, with_link(status, options), now), now)
     status = with_start_message(facts.status, status, facts.start_message, now)
     status = with_source_outage(facts, status, now)
     yield from _delete_earlier(facts)
@@ -545,7 +553,8 @@ def _waits_for_credentials(status: ImportStatus) -> bool:
 
 def _retry_obstacle(facts: Facts) -> str:
     """Why a requested retry cannot start; empty when it can."""
-    obstacle = facts.fault or facts.resolved.message or texts.message(facts.reasons)
+    waits = facts.resolved.message or facts.mapping.message
+    obstacle = facts.fault or waits or texts.message(facts.reasons)
     return obstacle or (facts.rival.message if facts.rival else "")
 
 

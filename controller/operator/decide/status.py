@@ -10,6 +10,7 @@ from controller.operator.observe.facts import NAME_TAKEN, Facts, Rival
 from controller.operator.observe.source import SOURCE_NOT_READY
 from controller.operator.observe.waits import START
 from controller.operator.options import Options
+from steps.model.matching import resolutions
 from workflows import texts
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
@@ -87,6 +88,30 @@ def with_start_message(
     others = [old if condition is summary else condition for condition in status.import_conditions]
     conditions = put(others, summary.model_copy(update={"message": message}), now)
     return status.model_copy(update={"message": message, "import_conditions": conditions})
+
+
+MAPPING_RESOLVED: Final = "MappingResolved"
+"""Type of the condition with what the rows of an ImportMapping mean for the VM."""
+
+
+def with_mapping(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
+    """The status with the rows that count for the VM, and the mapping that they are from.
+
+    For an import without a mapping it does not change: all rows are in its spec.
+    """
+    plan = facts.request.plan if facts.request is not None else None
+    used = plan.target.mapping if plan is not None else None
+    if plan is None or used is None or facts.machine is None:
+        return status
+    found = resolutions(facts.machine, plan.target)
+    title = f"{used.title} (generation {used.generation})"
+    rows = " | ".join(map(str, found)) or "no row is for a NIC or a disk of this VM"
+    message = f"{title}: {rows}"
+    if len(message) > texts.MOST_CHARACTERS:
+        message = f"{message[: texts.MOST_CHARACTERS]}..."
+    reason = "RowsFound" if any(one.document == used.title for one in found) else "NoRowFits"
+    condition = Condition(type=MAPPING_RESOLVED, status=ConditionStatus.TRUE, reason=reason, message=message)
+    return status.model_copy(update={"import_conditions": put(status.import_conditions, condition, now)})
 
 
 def with_source_outage(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:

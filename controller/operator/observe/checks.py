@@ -55,7 +55,11 @@ def _classes(cluster: Cluster, plan: Plan) -> Iterator[str]:
         "spec.storageClass": plan.target.storage_class,
         "the setting scratch.storageClass": plan.scratch.storage_class,
     }
-    wanted |= {f"spec.diskMapping of {rule.disk}": rule.storage_class for rule in plan.target.disks}
+    wanted |= {
+        f"spec.diskMapping of {rule.disk}": rule.storage_class
+        for rule in plan.target.disks
+        if not rule.shared
+    }
     named = {where: name for where, name in wanted.items() if name}
     if not named:
         return
@@ -78,8 +82,13 @@ def unchecked_networks(plan: Plan, options: Options) -> str:
 
 
 def _destinations(plan: Plan) -> list[str]:
-    """The NetworkAttachmentDefinitions of the mapping, as NAMESPACE/NAME."""
-    return list(dict.fromkeys(rule.destination for rule in plan.target.networks))
+    """The NetworkAttachmentDefinitions of the import's own rows, as NAMESPACE/NAME.
+
+    A mapping that imports share has rows for networks of other VMs, too. `admit` checks those that this VM
+    needs, when it is known.
+    """
+    own = (rule.destination for rule in plan.target.networks if not rule.shared)
+    return [name for name in dict.fromkeys(own) if name]
 
 
 def _is_shared(destination: str, plan: Plan, options: Options) -> bool:

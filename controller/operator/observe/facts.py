@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from controller.operator.observe import v2v, waits
 from controller.operator.observe.checks import cluster_reasons, unchecked_networks, with_disk_format
+from controller.operator.observe.mapping import ResolvedMapping, resolve_mapping
 from controller.operator.observe.request import (
     CLEANUPS,
     SPEC,
@@ -53,7 +54,7 @@ from steps.runtime.program import MACHINE, PLAN
 from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportPhase, ImportStatus
-from workflows.plan import Invalid, plan, run_name, source_plan
+from workflows.plan import Invalid, mapping_reasons, plan, run_name, source_plan
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
@@ -107,6 +108,8 @@ class Facts:
     """The error in the part of its spec that cannot be read."""
     status: ImportStatus
     resolved: ResolvedSource
+    mapping: ResolvedMapping = field(default_factory=ResolvedMapping)
+    """Known only where a new run is planned."""
     plan: Plan | None = None
     """The plan of a new run."""
     reasons: tuple[str, ...] = ()
@@ -269,6 +272,8 @@ def gather(
         return facts
     if facts.dialect is not None:
         return _with_v2v_plan(cluster, options, facts, facts.dialect, now)
+    if facts.resolved.source is not None and not list(mapping_reasons(facts.import_.spec.import_mapping)):
+        facts = replace(facts, mapping=resolve_mapping(cluster, options, facts.import_))
     planned, reasons = _plan_new_run(cluster, options, facts)
     unchecked = unchecked_networks(planned, options) if planned else ""
     return replace(facts, plan=planned, reasons=reasons, unchecked_networks=unchecked)
@@ -453,14 +458,16 @@ def _annotations(resource: Object) -> dict[str, str]:
 
 
 def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Plan | None, tuple[str, ...]]:
-    import_, resolved = facts.import_, facts.resolved
-    if resolved.source is None:
+    import_, resolved, mapping = facts.import_, facts.resolved, facts.mapping
+    if resolved.source is None or mapping.reason:
         return None, ()
+    if mapping.fault:
+        return None, (mapping.fault,)
     try:
         before = facts.request.plan if facts.request else None
         kind = target_kind(cluster, import_.spec.target, options.target, before)
         settings = options.settings.model_copy(update={"target": kind})
-        planned = _verified(plan(import_, resolved.source, settings))
+        planned = _verified(plan(import_, resolved.source, settings, mapping.mapping))
         planned = _with_same_spelling(planned, facts.request)
     except Invalid as error:
         return None, error.reasons

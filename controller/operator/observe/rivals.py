@@ -162,10 +162,11 @@ class _OtherImport:
 
     @property
     def waits_for_source(self) -> bool:
-        """Whether its source or the credentials cannot be used now."""
+        """Whether its source, the credentials or its mapping cannot be used now."""
         summary = find(self.status.import_conditions, SUCCEEDED)
         reason = summary.reason if summary else ""
-        return not self.has_begun and reason.startswith(("Source", "Secret", "Provider", "ResourceMapping"))
+        obstacles = ("Source", "Secret", "Provider", "ResourceMapping", "Mapping")
+        return not self.has_begun and reason.startswith(obstacles)
 
     @property
     def _age(self) -> tuple[str, str]:

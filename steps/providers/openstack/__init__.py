@@ -66,7 +66,7 @@ class OpenstackProvider:
         return machine.model_copy(update={"concerns": (*machine.concerns, *quota_concerns)})
 
     def networks(self) -> frozenset[str]:
-        network_names = facts.network_names(self._cloud)
+        network_names = facts.network_names(facts.read_networks(self._cloud))
         return frozenset(network_names) | frozenset(network_names.values())
 
     def inventory(self) -> Inventory:
@@ -78,7 +78,7 @@ class OpenstackProvider:
         machines = tuple(
             describe.machine(server_facts) for server_facts in servers if server_facts.flavor is not None
         )
-        names = tuple(sorted(facts.network_names(self._cloud).values()))
+        names = tuple(sorted(facts.network_names(facts.read_networks(self._cloud)).values()))
         return Inventory(machines=machines, networks=names, folders=())
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:

@@ -164,6 +164,7 @@ def disks(facts: ServerFacts, values: Mapping[str, str]) -> tuple[Disk, ...]:
                 uuid=volume.id,
                 serial=volume.id,
                 backing=f"[{volume.volume_type}] {device_name(volume, facts.server.id)}",
+                storage=volume.volume_type or "",
             )
         )
     return tuple(described_disks)
@@ -208,6 +209,7 @@ def nics(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Nic]:
             model=NicModel.SRIOV if port.binding_vnic_type in _SRIOV else model,
             network=facts.networks.get(port.network_id, port.network_id),
             network_id=port.network_id,
+            vlan=facts.vlans.get(port.network_id),
             connected=port.is_admin_state_up is not False,
         )
 

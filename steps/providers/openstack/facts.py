@@ -39,6 +39,8 @@ class ServerFacts:
     """Ids of the ports in the order of Nova's `os-interface`; empty if that was not read."""
     networks: Mapping[str, str] = field(default_factory=dict)
     """Names of networks by their ids."""
+    vlans: Mapping[str, int] = field(default_factory=dict)
+    """VLANs of networks by their ids. Neutron shows them to administrators only."""
     generation: str = ""
     """Changes whenever the server is started, stopped or changed."""
 
@@ -64,6 +66,7 @@ def read_one(cloud: Cloud, server: Any) -> ServerFacts:
     image_reference = image_id(server)
     image = cloud.find(what, lambda: read_image_document(cloud, image_reference)) if image_reference else None
     ports = tuple(_list_by_id(what, "ports", cloud, lambda: cloud.network.ports(device_id=server.id)))
+    known = read_networks(cloud)
     return ServerFacts(
         server=server,
         flavor=_read_flavor(cloud, server),
@@ -73,7 +76,8 @@ def read_one(cloud: Cloud, server: Any) -> ServerFacts:
         unreadable_volumes=tuple(volume_id for volume_id, volume in volumes.items() if volume is None),
         ports=ports,
         interfaces=_read_interfaces(cloud, server) if len(ports) > 1 else (),
-        networks=network_names(cloud),
+        networks=network_names(known),
+        vlans=vlans(known),
         generation=read_generation(cloud, server),
     )
 
@@ -85,7 +89,8 @@ def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
     volumes = _list_by_id(what, "volumes", cloud, lambda: cloud.volumes.volumes(details=True))
     ports = _list_by_id(what, "ports", cloud, lambda: list(cloud.network.ports()))
     images = cloud.read(what, lambda: _list_image_documents(cloud))
-    names = network_names(cloud)
+    known = read_networks(cloud)
+    names, vlan_ids = network_names(known), vlans(known)
     for server in sorted(servers, key=lambda server: (server.name, server.id)):
         server_volumes = {volume_id: volumes.find(volume_id) for volume_id in attached_volume_ids(server)}
         image = images.find(image_id(server))
@@ -100,6 +105,7 @@ def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
             ),
             ports=tuple(port for port in ports if port.device_id == server.id),
             networks=names,
+            vlans=vlan_ids,
         )
 
 
@@ -142,10 +148,24 @@ def _read_volume(cloud: Cloud, server: Any, volume: str) -> Any:
         raise
 
 
-def network_names(cloud: Cloud) -> dict[str, str]:
-    """Names of all networks the project can see, by id."""
-    networks = _list_by_id("list the networks", "networks", cloud, lambda: list(cloud.network.networks()))
+def read_networks(cloud: Cloud) -> Index[str, Any]:
+    """All networks the project can see."""
+    return _list_by_id("list the networks", "networks", cloud, lambda: list(cloud.network.networks()))
+
+
+def network_names(networks: Iterable[Any]) -> dict[str, str]:
+    """Names of networks by their ids."""
     return {network.id: network.name for network in networks}
+
+
+def vlans(networks: Iterable[Any]) -> dict[str, int]:
+    """VLANs of networks by their ids (Networking API, provider extended attributes)."""
+    found = (
+        (network.id, network.provider_segmentation_id)
+        for network in networks
+        if network.provider_network_type == "vlan"
+    )
+    return {name: number for name, number in found if isinstance(number, int) and 1 <= number <= 4094}
 
 
 def image_id(server: Any) -> str:

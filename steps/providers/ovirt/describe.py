@@ -276,6 +276,7 @@ def nics(vm: Answer, around: Surroundings) -> Iterator[Nic]:
             model=NIC_MODELS.get(nic.text("interface"), NicModel.UNKNOWN),
             network=around.network_name(profile) or profile,
             network_id=profile,
+            vlan=around.vlan(profile),
             label=nic.text("name"),
             plugged=is_plugged,
             connected=is_plugged and nic.flag("linked", default=True),

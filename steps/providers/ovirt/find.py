@@ -45,6 +45,13 @@ class Surroundings:
         name = profile.text("name")
         return f"{network.text('name')}/{name}" if network is not None else name
 
+    def vlan(self, profile_id: str) -> int | None:
+        """The VLAN of a vNIC profile's network; None without one."""
+        profile = self.profiles.get(profile_id)
+        network = self.networks.get(profile.text("network", "id")) if profile is not None else None
+        number = network.child("vlan").number("id") if network is not None else None
+        return number if number and number <= 4094 else None
+
     def network_names(self) -> tuple[str, ...]:
         """The names of all vNIC profiles."""
         return tuple(sorted(filter(None, map(self.network_name, self.profiles))))

@@ -77,7 +77,8 @@ class VsphereProvider:
         row = collector.read_one(
             self._session, inventory_vm.row.ref, *describe.PROPERTIES, *describe.DETAIL_PROPERTIES
         )
-        machine = describe.machine(inventory_vm, row, networks.read(self._session, [datacenter]))
+        around = networks.with_host_vlans(self._session, networks.read(self._session, [datacenter]), row)
+        machine = describe.machine(inventory_vm, row, around)
         privilege_concerns = privileges.concerns(self._session, inventory_vm.row.ref, machine.power)
         return machine.model_copy(update={"concerns": (*machine.concerns, *privilege_concerns)})
 

@@ -38,8 +38,8 @@ PROPERTIES: Final = (
     "summary.config.tpmPresent",
 )
 """Leaf properties, not whole objects: an unset or unreadable one then does not affect the others."""
-DETAIL_PROPERTIES: Final = ("layoutEx", "config.extraConfig")
-"""Expensive or large properties; only for the VM that is imported."""
+DETAIL_PROPERTIES: Final = ("layoutEx", "config.extraConfig", "runtime.host")
+"""Expensive or large properties, and the host; only for the VM that is imported."""
 
 _UNREADABLE: Final = "its configuration cannot be read: it is inaccessible, or the account lacks System.Read"
 _POWER: Final = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}

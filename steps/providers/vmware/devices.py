@@ -200,6 +200,7 @@ def _nic(card: Any, nic_id: str, boot_order: int | None, network: Attachment) ->
         model=_type_of(card, _NIC_MODELS, NicModel.UNKNOWN),
         network=network.name,
         network_id=network.id,
+        vlan=network.vlan,
         label=label(card),
         connected=_connected(card),
         boot_order=boot_order,

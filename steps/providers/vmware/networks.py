@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+import structlog
 from pyVmomi import vim
 
 from steps.model import unique
+from steps.model.contract import Exit, StepError
 from steps.model.unique import Index
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.find import Datacenter
 from steps.providers.vmware.paths import unescape
 from steps.providers.vmware.session import Session
+
+log = structlog.get_logger()
 
 _UPLINK_TAG: Final = "SYSTEM/DVS.UPLINKPG"
 
@@ -26,6 +30,7 @@ class NamedNetwork(NamedTuple):
 
     key: str
     name: str
+    vlan: int | None = None
 
 
 def index_by_key(networks: Iterable[NamedNetwork]) -> Index[str, NamedNetwork]:
@@ -44,6 +49,8 @@ class Networks:
     """Port-group names by key (DistributedVirtualPortgroup.key)."""
     by_opaque_id: Index[str, NamedNetwork] = index_by_key(())  # noqa: RUF009
     """NSX networks' names (OpaqueNetworkSummary.opaqueNetworkId)."""
+    host_vlans: Mapping[str, int] = field(default_factory=dict)
+    """VLANs of the port groups of standard switches, by name, on the host of the VM."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Attachment:
     name: str
     id: str
     certain: bool = True
+    vlan: int | None = None
 
 
 def read(session: Session, datacenters: Iterable[Datacenter]) -> Networks:
@@ -69,11 +77,19 @@ def _read_datacenter(session: Session, datacenter: Datacenter) -> Networks:
         datacenter.network_folder,
         {
             vim.Network: ("name",),
-            vim.dvs.DistributedVirtualPortgroup: ("name", "key", "config.uplink", "tag"),
+            vim.dvs.DistributedVirtualPortgroup: (
+                "name",
+                "key",
+                "config.uplink",
+                "config.defaultPortConfig",
+                "tag",
+            ),
             vim.OpaqueNetwork: ("name", "summary"),
         },
     )
-    by_key = index_by_key(NamedNetwork(row.get("key", ""), unescape(row.get("name", ""))) for row in rows)
+    by_key = index_by_key(
+        NamedNetwork(row.get("key", ""), unescape(row.get("name", "")), _vlan_of(row)) for row in rows
+    )
     opaque = index_by_key(
         NamedNetwork(getattr(row.get("summary"), "opaqueNetworkId", "") or "", unescape(row.get("name", "")))
         for row in rows
@@ -81,6 +97,45 @@ def _read_datacenter(session: Session, datacenter: Datacenter) -> Networks:
     )
     names = {unescape(row.get("name", "")) for row in rows if not _is_uplink(row)}
     return Networks(frozenset(names - {""}), by_key, opaque)
+
+
+def _vlan_of(row: Row) -> int | None:
+    """The VLAN of a distributed port group; None without one, and for a trunk, which has several.
+
+    VMwareDVSPortSetting.vlan. Of a private VLAN the ID is that of the secondary one.
+    """
+    spec = getattr(row.get("config.defaultPortConfig"), "vlan", None)
+    number = getattr(spec, "vlanId", None) or getattr(spec, "pvlanId", None)
+    return _usable(number)
+
+
+def _usable(number: Any) -> int | None:
+    """0 means no VLAN, and 4095 all of them (HostPortGroupSpec.vlanId)."""
+    return number if isinstance(number, int) and 1 <= number <= 4094 else None
+
+
+def with_host_vlans(session: Session, networks: Networks, vm: Row) -> Networks:
+    """The networks with the VLANs of the standard switches of the VM's host.
+
+    `vm` has `config.hardware` and `runtime.host`. A standard switch is one of a host: each host has its own
+    port groups, and the inventory knows only their names. An account that may not read the host does without.
+    """
+    devices = vm.get("config.hardware").device if vm.get("config.hardware") is not None else ()
+    backings = (getattr(device, "backing", None) for device in devices)
+    host = vm.get("runtime.host")
+    if host is None or not any(isinstance(backing, _device.NetworkBackingInfo) for backing in backings):
+        return networks
+    try:
+        groups = collector.read_one(session, host, "config.network.portgroup").get(
+            "config.network.portgroup", ()
+        )
+    except StepError as error:
+        if error.code not in (Exit.DENIED, Exit.NOT_FOUND):
+            raise
+        log.info("the account may not read the port groups of the VM's host", why=error.why)
+        return networks
+    vlans = {group.spec.name: _usable(group.spec.vlanId) for group in groups}
+    return replace(networks, host_vlans={name: vlan for name, vlan in vlans.items() if vlan is not None})
 
 
 def _is_uplink(row: Row) -> bool:
@@ -99,10 +154,12 @@ def _merge(first: Networks, second: Networks) -> Networks:
     )
 
 
-def _network_name(networks: Index[str, NamedNetwork], key: str) -> str:
-    """The name of the network with that key; "" if there is none or several."""
-    network = networks.certain(key)
-    return network.name if network else ""
+_UNKNOWN: Final = NamedNetwork("", "")
+
+
+def _network(networks: Index[str, NamedNetwork], key: str) -> NamedNetwork:
+    """The network with that key; one without a name if there is none or several."""
+    return networks.certain(key) or _UNKNOWN
 
 
 def attachment(card: Any, networks: Networks) -> Attachment:
@@ -111,13 +168,14 @@ def attachment(card: Any, networks: Networks) -> Attachment:
     summary = (card.deviceInfo.summary if card.deviceInfo else "") or ""
     if isinstance(backing, _device.DistributedVirtualPortBackingInfo):
         key = backing.port.portgroupKey or ""
-        name = _network_name(networks.by_key, key)
+        _, name, vlan = _network(networks.by_key, key)
     elif isinstance(backing, _device.OpaqueNetworkBackingInfo):
         key = backing.opaqueNetworkId
-        name = _network_name(networks.by_opaque_id, key)
+        _, name, vlan = _network(networks.by_opaque_id, key)
     elif isinstance(backing, _device.NetworkBackingInfo):
         key = backing.network._moId if backing.network else ""
         name = backing.deviceName
+        vlan = networks.host_vlans.get(name or "")
     else:
-        key, name = "", None
-    return Attachment(name, key) if name else Attachment(summary, key, certain=False)
+        key, name, vlan = "", None, None
+    return Attachment(name, key, vlan=vlan) if name else Attachment(summary, key, certain=False)

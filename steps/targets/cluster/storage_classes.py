@@ -7,7 +7,7 @@ from typing import Final
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import STORAGE_CLASS, Object
 from steps.model.machine import Disk
-from steps.model.mapping import storage_rule
+from steps.model.matching import storage_rule
 from steps.model.plan import TargetPlan
 from steps.runtime.cluster import Cluster
 

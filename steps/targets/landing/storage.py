@@ -17,7 +17,7 @@ import structlog
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CDI_CONFIG, CSI_DRIVER, STORAGE_PROFILE, Object
 from steps.model.machine import Disk
-from steps.model.mapping import storage_rule
+from steps.model.matching import storage_rule
 from steps.model.plan import Plan
 from steps.model.quantity import to_bytes
 from steps.runtime.cluster import Cluster

@@ -19,7 +19,14 @@ from tests.unit.builders import a_plan
 from workflows.argo_names import LIMITS
 from workflows.stages import Scope, Stage, stages_for
 
-CRDS = ("virtualmachineimports", "vmwaresources", "openstacksources", "ovasources", "ovirtsources")
+CRDS = (
+    "virtualmachineimports",
+    "importmappings",
+    "vmwaresources",
+    "openstacksources",
+    "ovasources",
+    "ovirtsources",
+)
 KINDS = (
     "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,configmaps,deployments,"
     "networkpolicies,workflowtemplates,jobs,validatingadmissionpolicies,validatingadmissionpolicybindings"

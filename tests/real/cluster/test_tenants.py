@@ -12,7 +12,14 @@ from steps.model.kinds import API_VERSION, Object
 from tests.real.cluster.chart import Chart
 from tests.real.cluster.lab import CommandError, Lab
 
-RESOURCES = ("virtualmachineimports", "vmwaresources", "openstacksources", "ovasources", "ovirtsources")
+RESOURCES = (
+    "virtualmachineimports",
+    "importmappings",
+    "vmwaresources",
+    "openstacksources",
+    "ovasources",
+    "ovirtsources",
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from steps.model.plan import Attachment, ClusterTarget, OnFailure
 from steps.model.sources import SourceKind
 from workflows.api.resources import Metadata
 from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec
-from workflows.mappings import NetworkRow, StorageRow
+from workflows.mappings import DiskRow, NetworkRow, StorageRow
 from workflows.plan import plan
 from workflows.settings import Settings
 from workflows.v2v import (
@@ -128,7 +128,7 @@ def test_rows_for_disks_of_a_shared_mapping_do_not_count() -> None:
 
 def test_the_object_id_of_a_disk_of_vsphere_contains_its_key() -> None:
     disk = {"source": {"id": "64-2000"}, "target": {"name": ""}, "volumeMode": "Block"}
-    assert rows({"diskMappings": [disk]}).disks == (StorageRow(id="2000", volume_mode="Block"),)
+    assert rows({"diskMappings": [disk]}).disks == (DiskRow(id="2000", volume_mode="Block"),)
 
 
 def messages(spec: V2vImportSpec, shared: Any = None) -> list[str]:

@@ -21,15 +21,19 @@ import (
 	v1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
 )
 
 type judge struct {
 	structural *structuralschema.Structural
 	validator  validation.SchemaValidator
+	rules      *cel.Validator // of x-kubernetes-validations; nil without any
 }
 
 type verdict struct {
@@ -125,12 +129,16 @@ func judgeOf(given *v1.CustomResourceDefinition) (judge, error) {
 		return judge{}, err
 	}
 	validator, _, err := validation.NewSchemaValidator(&schema)
-	return judge{structural, validator}, err
+	return judge{structural, validator, cel.NewValidator(structural, true, celconfig.PerCallLimit)}, err
 }
 
 func try(text []byte, judges map[string]judge) verdict {
 	var object map[string]any
-	if err := yaml.Unmarshal(text, &object); err != nil {
+	body, err := yaml.YAMLToJSON(text)
+	if err == nil {
+		err = utiljson.Unmarshal(body, &object) // whole numbers are int64, as in the API server
+	}
+	if err != nil {
 		return verdict{Errors: []string{err.Error()}}
 	}
 	kind, _ := object["kind"].(string)
@@ -146,6 +154,14 @@ func try(text []byte, judges map[string]judge) verdict {
 	made.Pruned = append(made.Pruned, pruning.PruneWithOptions(object, by.structural, true, options)...)
 	for _, fault := range validation.ValidateCustomResource(nil, object, by.validator) {
 		made.Errors = append(made.Errors, fault.Error())
+	}
+	// As the API server does, only for an object whose types are right.
+	if by.rules != nil && len(made.Errors) == 0 {
+		faults, _ := by.rules.Validate(
+			context.Background(), nil, by.structural, object, nil, celconfig.RuntimeCELCostBudget)
+		for _, fault := range faults {
+			made.Errors = append(made.Errors, fault.Error())
+		}
 	}
 	return made
 }

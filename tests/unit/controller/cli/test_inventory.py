@@ -75,8 +75,18 @@ def test_the_manifest_of_one_vm_goes_to_standard_output(
     assert ended.out.startswith("# /DC0/vm/web01 (vm-42): 2 vCPU")
 
 
+MAPPING = """\
+apiVersion: migration.harvesterhci.io/v1beta1
+kind: ImportMapping
+metadata: {name: dc1}
+spec:
+  networks:
+  - {source: {name: VM Network}, destinationNetwork: x/y}
+"""
+
+
 def test_a_manifest_follows_the_mapping(vmferry: Vmferry, source_has: Look, tmp_path: Path) -> None:
-    (tmp_path / "map").write_text("networkMapping:\n- {sourceNetwork: VM Network, destinationNetwork: x/y}\n")
+    (tmp_path / "map").write_text(MAPPING)
     ended = vmferry("inventory", "-f", "vm.yaml", "--manifest", "web01", "--mapping", "map")
     rows = YAML(typ="safe").load(ended.out)["spec"]["networkMapping"]
     assert rows == [{"sourceNetwork": "VM Network", "destinationNetwork": "x/y"}]

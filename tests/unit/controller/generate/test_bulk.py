@@ -28,7 +28,7 @@ BLOCK = Concern(
 
 
 def vm(name: str, number: int = 1, folder: str = "", **more: Any) -> Machine:
-    more = {"nics": (a_nic(0),), "disks": (a_disk(backing=f"[fast] {name}/{name}.vmdk"),)} | more
+    more = {"nics": (a_nic(0),), "disks": (a_disk(storage="fast"),)} | more
     return a_machine(name=name, path=f"/DC0/vm/{folder}{name}", source_id=f"vm-{number}", **more)
 
 
@@ -110,14 +110,19 @@ def test_the_mapping_has_a_row_for_each_network_and_datastore(tmp_path: Path) ->
     written(tmp_path, vm("web", 1, nics=(a_nic(0), a_nic(1, network="DMZ"))), vm("db", 2))
     text = (tmp_path / mappingfile.NAME).read_text()
     assert YAML(typ="safe").load(text) == {
-        "networkMapping": [
-            {"sourceNetwork": "DMZ", "destinationNetwork": ""},
-            {"sourceNetwork": "VM Network", "destinationNetwork": ""},
-        ],
-        "storageMapping": [{"sourceStorage": "fast", "storageClass": ""}],
+        "apiVersion": "migration.harvesterhci.io/v1beta1",
+        "kind": "ImportMapping",
+        "metadata": {"name": "mapping"},
+        "spec": {
+            "networks": [
+                {"source": {"name": "DMZ"}, "destinationNetwork": ""},
+                {"source": {"name": "VM Network"}, "destinationNetwork": ""},
+            ],
+            "storage": [{"source": {"name": "fast"}, "storageClass": ""}],
+        },
     }
-    assert '# 2 VMs\n- sourceNetwork: "VM Network"' in text
-    assert '# 1 VM\n- sourceNetwork: "DMZ"' in text
+    assert '# 2 VMs\n  - source:\n      name: "VM Network"' in text
+    assert '# 1 VM\n  - source:\n      name: "DMZ"' in text
 
 
 def test_an_unmapped_network_is_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -132,8 +137,8 @@ def test_an_unmapped_network_is_left_out_with_a_warning(tmp_path: Path) -> None:
 def test_an_edited_mapping_changes_the_manifests(tmp_path: Path) -> None:
     machine = vm("web", nics=(a_nic(0), a_nic(1, network="DMZ")))
     written(tmp_path, machine, vm("db", 2))
-    edit(tmp_path, '"DMZ"\n  destinationNetwork: ""', '"DMZ"\n  destinationNetwork: shop/dmz # ask Ann')
-    edit(tmp_path, "shop/dmz # ask Ann\n", "shop/dmz # ask Ann\n  networkInterfaceModel: e1000\n")
+    edit(tmp_path, '"DMZ"\n    destinationNetwork: ""', '"DMZ"\n    destinationNetwork: shop/dmz # ask Ann')
+    edit(tmp_path, "shop/dmz # ask Ann\n", "shop/dmz # ask Ann\n    networkInterfaceModel: e1000\n")
     edit(tmp_path, 'storageClass: ""', "storageClass: longhorn")
     before = (tmp_path / mappingfile.NAME).read_text()
     report = written(tmp_path, machine, vm("db", 2))
@@ -152,14 +157,14 @@ def test_a_new_network_gets_a_row_and_edits_stay(tmp_path: Path) -> None:
     assert fates(report)[mappingfile.NAME] == "updated"
     text = (tmp_path / mappingfile.NAME).read_text()
     assert "default/vlan1 # ask Ann" in text
-    assert '# 1 VM\n- sourceNetwork: "new"' in text
+    assert '# 1 VM\n  - source:\n      name: "new"' in text
     assert report.unmapped == ["new"]
 
 
 def test_disks_on_several_datastores_have_a_row_each(tmp_path: Path) -> None:
-    disks = (a_disk(0, backing="[fast] w.vmdk"), a_disk(1, backing="[slow] w.vmdk"), a_disk(2))
+    disks = (a_disk(0, storage="fast"), a_disk(1, storage="slow"), a_disk(2))
     written(tmp_path, vm("web", disks=disks))
-    edit(tmp_path, '"slow"\n  storageClass: ""', '"slow"\n  storageClass: hdd')
+    edit(tmp_path, '"slow"\n    storageClass: ""', '"slow"\n    storageClass: hdd')
     written(tmp_path, vm("web", disks=disks))
     spec = imports(tmp_path)["web"].spec
     assert [(row.source_disk, row.storage_class) for row in spec.disk_mapping] == [("disk-1", "hdd")]
@@ -171,7 +176,7 @@ def test_networks_with_the_same_name_are_distinguished_by_id(tmp_path: Path) -> 
         vm(name, number, nics=(a_nic(0, network_id=f"net-{number}"),)) for number, name in enumerate("ab")
     ]
     written(tmp_path, *machines)
-    edit(tmp_path, '"net-0"\n  destinationNetwork: ""', '"net-0"\n  destinationNetwork: default/left')
+    edit(tmp_path, '"net-0"\n    destinationNetwork: ""', '"net-0"\n    destinationNetwork: default/left')
     report = written(tmp_path, *machines)
     (row,) = imports(tmp_path)["a"].spec.network_mapping
     assert (row.source_network, row.destination_network) == ("net-0", "default/left")
@@ -179,15 +184,29 @@ def test_networks_with_the_same_name_are_distinguished_by_id(tmp_path: Path) -> 
     assert "# 1 VM, called VM Network" in (tmp_path / mappingfile.NAME).read_text()
 
 
+HEAD = "apiVersion: migration.harvesterhci.io/v1beta1\nkind: ImportMapping\nmetadata: {name: m}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("networkMapping: [", r"m:1: "),
-        ("- a", "expected networkMapping and storageMapping"),
-        ("networkMapping:\n- source: a\n", r"m:2: networkMapping\.0\.source: unknown field"),
-        ("networkMapping:\n- {sourceNetwork: a, destinationNetwork: a/b/c}\n", "invalid destination network"),
-        ("networkMapping:\n- &a {sourceNetwork: a, destinationNetwork: b}\n- *a\n", "appears 2 times"),
-        ("storageMapping:\n- &a {sourceStorage: a, storageClass: b}\n- *a\n", "appears 2 times"),
+        ("spec: [", r"m:1: "),
+        ("- a", "expected one ImportMapping"),
+        ("kind: Secret\n", "expected apiVersion: migration.harvesterhci.io/v1beta1, kind: ImportMapping"),
+        ("networkMapping: []\n", "the file of an earlier vmferry"),
+        (HEAD + "spec:\n  networks:\n  - a: b\n", r"m:6: spec\.networks\.0\.a: unknown field"),
+        (
+            HEAD + "spec: {networks: [{source: {name: a}, destinationNetwork: a/b/c}]}\n",
+            "invalid destinationNetwork 'a/b/c'",
+        ),
+        (
+            HEAD + "spec:\n  networks:\n  - &a {source: {name: a}, destinationNetwork: b}\n  - *a\n",
+            "2 rows for name 'a'",
+        ),
+        (
+            HEAD + "spec:\n  storage:\n  - &a {source: {name: a}, storageClass: b}\n  - *a\n",
+            "2 rows for name 'a'",
+        ),
     ],
 )
 def test_a_wrong_mapping_is_an_error_with_its_line(tmp_path: Path, text: str, fault: str) -> None:
@@ -197,20 +216,52 @@ def test_a_wrong_mapping_is_an_error_with_its_line(tmp_path: Path, text: str, fa
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("text", ["", "networkMapping:\nstorageMapping: []\n", "# nothing\n"])
+@pytest.mark.parametrize(
+    "text", ["", HEAD, HEAD + "spec:\n", HEAD + "spec:\n  networks:\n  storage: []\n", "# nothing\n"]
+)
 def test_an_emptied_mapping_is_filled_again(tmp_path: Path, text: str) -> None:
     (tmp_path / mappingfile.NAME).write_text(text)
-    written(tmp_path, vm("web"))
-    assert mappingfile.load(tmp_path / mappingfile.NAME)[1].network_mapping[0].source_network == "VM Network"
+    written(tmp_path, vm("web"), network="vlan7")
+    (row,) = mappingfile.load(tmp_path / mappingfile.NAME)[1].mapping.spec.networks
+    assert row.source.name == "VM Network"
+
+
+def a_mapping(*networks: str) -> str:
+    return HEAD + "spec:\n  networks:\n" + "".join(f"  - {row}\n" for row in networks)
 
 
 def test_a_mapping_in_another_folder_is_only_read(tmp_path: Path) -> None:
     mapping = tmp_path / "shared.yaml"
-    mapping.write_text("networkMapping:\n- {sourceNetwork: VM Network, destinationNetwork: vlan7}\n")
+    mapping.write_text(a_mapping("{source: {name: VM Network}, destinationNetwork: vlan7}"))
     before = mapping.read_text()
     report = write([vm("web")], a_source(), ManifestDir(tmp_path / "out"), mapping, "")
     assert imports(tmp_path / "out")["web"].spec.network_mapping[0].destination_network == "vlan7"
     assert (mapping.read_text(), mappingfile.NAME in fates(report)) == (before, False)
+
+
+def test_rows_by_vlan_and_of_other_types_reach_the_manifests(tmp_path: Path) -> None:
+    mapping = tmp_path / "shared.yaml"
+    mapping.write_text(a_mapping("{source: {vlan: 12}, type: ignored}", "{source: {name: B}, type: pod}"))
+    machine = vm("web", nics=(a_nic(0, network="A", vlan=12), a_nic(1, network="B")))
+    write([machine], a_source(), ManifestDir(tmp_path / "out"), mapping, "")
+    rows = imports(tmp_path / "out")["web"].spec.network_mapping
+    assert [(row.source_network, str(row.type)) for row in rows] == [("A", "ignored"), ("B", "pod")]
+
+
+def test_a_row_by_mac_is_named_as_it_needs_the_mapping_itself(tmp_path: Path) -> None:
+    mapping = tmp_path / "shared.yaml"
+    mapping.write_text(a_mapping("{source: {mac: '00-50-56-00-00-00'}, type: pod}"))
+    write([vm("web")], a_source(), ManifestDir(tmp_path / "out"), mapping, "")
+    assert imports(tmp_path / "out")["web"].spec.network_mapping == ()
+    assert "MAC address of nic-0, which networkMapping cannot have" in (tmp_path / "out/web.yaml").read_text()
+
+
+def test_a_bus_of_the_mapping_reaches_the_manifests(tmp_path: Path) -> None:
+    mapping = tmp_path / "shared.yaml"
+    mapping.write_text(HEAD + "spec: {disks: [{source: {id: '2000'}, busType: virtio}]}\n")
+    write([vm("web")], a_source(), ManifestDir(tmp_path / "out"), mapping, "")
+    (row,) = imports(tmp_path / "out")["web"].spec.disk_mapping
+    assert (row.source_disk, row.bus_type, row.storage_class) == ("disk-0", "virtio", "")
 
 
 # --- changes by a person

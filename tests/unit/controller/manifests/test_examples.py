@@ -10,6 +10,7 @@ import pytest
 
 from controller.manifests.read import Manifests, read
 from controller.manifests.v2v import job_of
+from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
 from workflows.plan import plan
@@ -29,8 +30,9 @@ def test_a_file_is_read_completely(path: Path) -> None:
 
 @pytest.mark.parametrize("import_", EVERYTHING.imports.values(), ids=lambda import_: import_.metadata.name)
 def test_an_import_has_its_source_and_a_plan(import_: VirtualMachineImport) -> None:
-    made = plan(import_, source_of(import_, EVERYTHING), Settings())
+    made = plan(import_, source_of(import_, EVERYTHING), Settings(), mapping_of(import_, EVERYTHING))
     assert made.vm == import_.spec.virtual_machine_name
+    assert (made.target.mapping is None) == (import_.spec.import_mapping is None)
 
 
 @pytest.mark.parametrize("source", EVERYTHING.sources.values(), ids=lambda source: source.metadata.name)
@@ -49,6 +51,13 @@ def test_an_import_of_the_other_api_has_a_plan() -> None:
 def test_the_readme_lists_every_file() -> None:
     listed = re.findall(r"^\| \[([\w.-]+)\]\(\1\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert listed == [path.name for path in FILES]
+
+
+def mapping_of(import_: VirtualMachineImport, found: Manifests) -> ImportMapping | None:
+    reference = import_.spec.import_mapping
+    if reference is None:
+        return None
+    return found.import_mappings[reference.namespace or import_.metadata.namespace, reference.name]
 
 
 def source_of(import_: VirtualMachineImport, found: Manifests) -> Source:

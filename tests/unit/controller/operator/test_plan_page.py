@@ -7,7 +7,7 @@ from typing import Any
 from controller.operator.decide.dryrun import HASH, TABLE, config_map_data
 from steps.model.machine import Concern, Controller, Firmware, Machine, Severity
 from steps.model.manifest import MANIFEST_FILE
-from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind
+from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind, UsedMapping
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 
 DISK = a_disk(label="Hard disk 1", controller=Controller.SCSI, bus_number=1, unit=2)
@@ -79,3 +79,17 @@ def test_the_hash_is_of_the_vm_and_not_of_concerns() -> None:
 
     assert hash_of(MACHINE) == hash_of(MACHINE.model_copy(update={"concerns": ()}))
     assert hash_of(MACHINE) != hash_of(MACHINE.model_copy(update={"vcpus": 4}))
+
+
+def test_the_rows_of_a_shared_mapping_are_listed_with_their_document() -> None:
+    used = UsedMapping(namespace="infra", name="dc1", generation=4)
+    rows = (
+        NetworkRule(source="DMZ", destination="default/own"),
+        NetworkRule(source="VM Network", destination="infra/vlan1", shared=True),
+    )
+    lines = page(MACHINE, networks=rows, mapping=used)
+    first = lines.index("rows of ImportMapping infra/dc1 (generation 4) and of the import:")
+    assert lines[first + 1 : first + 3] == [
+        "  nic-0: infra/vlan1, by the row for network 'VM Network' of ImportMapping infra/dc1",
+        "  nic-1: default/own, by the row for network 'DMZ' of the import",
+    ]

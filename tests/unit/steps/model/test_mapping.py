@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Controller, Disk, Machine, Nic, NicModel, Severity
 from steps.model.mapping import Topology, blocking, check_disks, map_disks, shape, topology
+from steps.model.matching import network_rule
 from steps.model.naming import DNS_LABEL, normalise, target_name
 from steps.model.networks import (
     POD_NETWORK,
     Interface,
     check_cards,
     check_networks,
-    find_rule,
     map_interfaces,
 )
 from steps.model.plan import (
@@ -298,18 +298,18 @@ def test_there_is_at_most_one_pod_network_and_no_name_twice(machine: Machine) ->
 )
 def test_a_row_names_a_network_by_name_path_or_id(source: str) -> None:
     rule = NetworkRule(source=source, destination="default/vlan1")
-    assert find_rule(a_nic(network="VM Network", network_id="network-7"), [rule]) is rule
+    assert network_rule(a_nic(network="VM Network", network_id="network-7"), [rule]) is rule
 
 
 @pytest.mark.parametrize("source", ["VM", "vm network", "VM Network/", "network-70"])
 def test_a_row_of_another_network_does_not_match(source: str) -> None:
     rule = NetworkRule(source=source, destination="default/vlan1")
-    assert find_rule(a_nic(network="VM Network", network_id="network-7"), [rule]) is None
+    assert network_rule(a_nic(network="VM Network", network_id="network-7"), [rule]) is None
 
 
 def test_the_first_matching_row_wins() -> None:
     rules = [NetworkRule(source="VM Network", destination=f"default/{name}") for name in "ab"]
-    assert find_rule(a_nic(), rules) is rules[0]
+    assert network_rule(a_nic(), rules) is rules[0]
 
 
 @pytest.mark.parametrize(
@@ -494,4 +494,4 @@ def test_the_best_matching_row_of_the_network_mapping_is_used(
     nic = a_nic(network="VM Network", network_id="network-12")
     target = rows(*sources)
     assert [one.code for one in check_cards(target, [nic])] == codes
-    assert find_rule(nic, target.networks) == target.networks[taken]
+    assert network_rule(nic, target.networks) == target.networks[taken]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from steps.model.machine import Severity
-from steps.model.mapping import check_disks, storage_rule
+from steps.model.mapping import check_disks
+from steps.model.matching import storage_rule
 from steps.model.networks import check_cards, check_mapped, check_networks, map_interfaces
 from steps.model.plan import Attachment, DiskRule, NetworkRule, StorageRule, TargetPlan, Unmapped, Unplugged
 from tests.unit.builders import a_disk, a_machine, a_nic, a_target

@@ -53,12 +53,16 @@ def test_names_are_those_of_vm_import_controller_and_ovirt() -> None:
         "openstacksources.migration.harvesterhci.io",
         "ovasources.migration.harvesterhci.io",
         "ovirtsources.migration.harvesterhci.io",
+        "importmappings.migration.harvesterhci.io",
         "kubevirtsources.migration.harvesterhci.io",
     }
-    assert {one.name for one in KINDS} == {*RESOURCES, "VirtualMachineImport"}
+    assert {one.name for one in KINDS} == {*RESOURCES, "VirtualMachineImport", "ImportMapping"}
 
 
-@pytest.mark.parametrize("kind", [one.name for one in KINDS])
+LENIENT: Final = [one.name for one in KINDS if not one.is_strict]
+
+
+@pytest.mark.parametrize("kind", LENIENT)
 def test_one_namespaced_version_with_a_status_that_helm_keeps(kind: str) -> None:
     made, only = definition(kind), version(kind)
     assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
@@ -84,7 +88,7 @@ def fields(node: Json, path: str = "") -> list[tuple[str, Json]]:
 
 
 def all_fields() -> list[Any]:
-    schemas = {one.name: version(one.name)["schema"]["openAPIV3Schema"] for one in KINDS}
+    schemas = {kind: version(kind)["schema"]["openAPIV3Schema"] for kind in LENIENT}
     return [
         pytest.param(part, id=f"{kind}{path}")
         for kind, made in schemas.items()
@@ -98,6 +102,30 @@ def test_every_field_is_described_and_nothing_is_required(part: Json) -> None:
     assert not {"required", "default", "additionalProperties", "anyOf", "$ref", "title"} & set(part)
     if part["type"] in ("string", "array"):
         assert part["nullable"]
+
+
+def test_the_mapping_has_no_status_and_stays_when_the_chart_is_removed() -> None:
+    made, only = definition("ImportMapping"), version("ImportMapping")
+    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert "subresources" not in only
+    assert list(only["schema"]["openAPIV3Schema"]["properties"]) == ["spec"]
+
+
+STRICT: Final = [
+    pytest.param(part, id=path)
+    for path, part in fields(version("ImportMapping")["schema"]["openAPIV3Schema"])
+]
+
+
+@pytest.mark.parametrize("part", STRICT)
+def test_the_mapping_is_explained_in_sentences_and_nothing_is_null(part: Json) -> None:
+    assert part["description"][0].isupper()
+    assert part["description"].endswith(".")
+    assert "nullable" not in part
+    if part["type"] == "string":
+        assert "maxLength" in part or "enum" in part, "the API server bounds the cost of the rules by it"
+    if part["type"] == "array":
+        assert (part["maxItems"], len(part["x-kubernetes-validations"])) == (256, 1)
 
 
 NOT_NULLABLE: Final = {  # plain ints, bools and structs of vm-import-controller's Go types

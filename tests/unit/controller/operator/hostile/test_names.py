@@ -20,8 +20,10 @@ from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect
 from steps.runtime.stop import Stop
 from tests.serving import serving
+from tests.unit.controller.operator.test_mapping import put_mapping
 from tests.unit.controller.operator.v2v.place import LOGIN, V2vWorld
 from tests.unit.controller.operator.world import KEY, World
+from workflows.api.mapping import ImportMappingSpec
 from workflows.api.sources import RESOURCES
 from workflows.api.spec import Model, VirtualMachineImportSpec
 from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec
@@ -198,6 +200,17 @@ def test_a_field_of_a_resource_mapping(path: tuple[str, ...], name: str) -> None
     assert world.raw is not None
     written = {"status": world.raw.get("status"), "notes": world.notes()}
     assert sizes(written) < STATUS_BYTES
+    assert all(valid(call.name) and valid(call.namespace) for call in world.cluster.calls)
+
+
+@pytest.mark.parametrize("path", list(texts(ImportMappingSpec)), ids=".".join)
+@ANY_TRAVERSAL
+def test_a_field_of_an_import_mapping(path: tuple[str, ...], name: str) -> None:
+    world = World(importMapping={"name": "dc1"})
+    put_mapping(world, **placed({}, path, name))
+    world.look(3)
+    assert world.raw is not None
+    assert sizes(world.raw.get("status")) < STATUS_BYTES
     assert all(valid(call.name) and valid(call.namespace) for call in world.cluster.calls)
 
 

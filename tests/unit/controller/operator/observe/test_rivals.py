@@ -252,6 +252,18 @@ def test_an_import_that_may_not_use_the_source_delays_nobody() -> None:
     assert world.begun() == {"young"}
 
 
+@pytest.mark.parametrize("namespace", ["tenant", "default"])
+def test_an_import_that_waits_for_its_mapping_delays_no_other_namespace(namespace: str) -> None:
+    """Anybody can name a mapping that does not exist, or that may not be used."""
+    world = Rivals()
+    world.ask(TENANT, importMapping={"name": "none", "namespace": namespace})
+    world.ask(YOUNG)
+    world.see(TENANT)
+    assert world.summary_of(TENANT).reason == "MappingNotFound"
+    world.see(YOUNG)
+    assert world.begun() == {"young"}
+
+
 @pytest.mark.parametrize("changed", ["spec", "source"])
 def test_an_import_that_runs_elsewhere_delays_nobody(changed: str) -> None:
     """It began with a source of its own, and then pretends to import the VM of other people."""

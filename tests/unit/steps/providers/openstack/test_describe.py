@@ -257,3 +257,10 @@ def test_a_server_without_its_flavor_cannot_be_described() -> None:
     with pytest.raises(StepError, match="its flavor was deleted") as caught:
         described(flavor=None)
     assert caught.value.code is Exit.NOT_FOUND
+
+
+def test_the_storage_of_a_volume_is_its_type() -> None:
+    (disk,) = machine(some_facts()).disks
+    assert (disk.storage, disk.storage_id) == ("ssd", "")
+    (untyped,) = machine(some_facts(volumes=(a_volume(volume_type=None),))).disks
+    assert untyped.storage == ""

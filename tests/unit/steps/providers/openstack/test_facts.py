@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from openstack import exceptions as sdk
+from openstack.network.v2.network import Network
 
 from steps.model.contract import StepError
 from steps.model.machine import Machine, Severity
@@ -26,6 +27,8 @@ class Services:
     def __init__(self, server: Any, *, status: int = 404) -> None:
         self.server, self.status = server, status
         self.interfaces: tuple[str, ...] | None = ("port-1", "port-0", "port-1")
+        self.provider: dict[str, Any] = {}
+        """What Neutron shows of a network to administrators only."""
         self.there = {one.id: one for one in (a_volume(0), a_volume(1))}
 
     def servers(self, **_: Any) -> list[Any]:
@@ -53,7 +56,7 @@ class Services:
         return [a_port(0, device_id=SERVER), a_port(1, device_id=SERVER), a_port(0, device_id=SERVER)]
 
     def networks(self) -> list[Any]:
-        return [SimpleNamespace(id=NET_A, name="front")] * 2
+        return [Network.existing(**{"id": NET_A, "name": "front", **self.provider})] * 2
 
     def get(self, path: str) -> Any:
         page = {"images": [], **({} if "marker" in path else {"next": "/v2/images?marker=x"})}
@@ -113,3 +116,21 @@ def test_an_account_that_may_not_list_interfaces_can_import_the_server() -> None
     found = facts.read_one(there, there.compute.server)
     assert found.interfaces == ()
     assert len(describe.machine(found).nics) == 2
+
+
+@pytest.mark.parametrize(
+    ("provider", "vlan"),
+    [
+        ({}, None),
+        ({"provider:network_type": "vlan", "provider:segmentation_id": 12}, 12),
+        ({"provider:network_type": "vxlan", "provider:segmentation_id": 12}, None),
+        ({"provider:network_type": "vlan", "provider:segmentation_id": 4095}, None),
+    ],
+)
+def test_the_vlan_of_a_network_is_known_where_neutron_shows_it(
+    provider: dict[str, Any], vlan: int | None
+) -> None:
+    there = cloud()
+    there.network.provider = provider
+    machine = described(there, listed=False)
+    assert [nic.vlan for nic in machine.nics] == [vlan, vlan]

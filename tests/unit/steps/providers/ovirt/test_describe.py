@@ -318,3 +318,11 @@ def test_an_answer_of_another_type_names_its_place() -> None:
     with pytest.raises(StepError) as caught:
         Answer({"vm": [{"memory": []}]}).elements("vm")[0].number("memory")
     assert "vm[0].memory is not a whole number: it is a list" in str(caught.value)
+
+
+@pytest.mark.parametrize(("vlan", "known"), [({}, None), ({"vlan": {"id": "12"}}, 12)])
+def test_a_nic_has_the_vlan_of_its_network(vlan: Json, known: int | None) -> None:
+    around = surroundings()
+    around.networks["net-1"] = answer({"id": "net-1", "name": "red", **vlan})
+    assert around.vlan("profile-1") == known
+    assert around.vlan("unknown") is None
