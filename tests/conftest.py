@@ -39,6 +39,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays: without this, each full garbage collection visits all of it again."""
+    """What was imported and collected stays: no garbage collection needs to visit it again."""
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
