@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -35,3 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LAB_SECONDS))
         elif folder == "fuzz" and FUZZ_SECONDS:
             item.add_marker(pytest.mark.timeout(2 * FUZZ_SECONDS + 900))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: no garbage collection needs to visit it again."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)

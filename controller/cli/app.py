@@ -84,7 +84,7 @@ Folder = Annotated[
 def attempt(argv: Sequence[str] | None = None) -> int:
     """Run the command line in this process; returns the exit code."""
     try:
-        app(argv, prog_name="vmferry")
+        _parser()(argv, prog_name="vmferry")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Exit.INTERNAL
     except InvalidManifestsError as error:
@@ -98,6 +98,12 @@ def attempt(argv: Sequence[str] | None = None) -> int:
         print_error("stopped")
         return INTERRUPTED
     return Exit.DONE
+
+
+@functools.cache
+def _parser() -> Any:
+    """The parser of all commands, as the first call finds them: `app` itself would make one for each call."""
+    return typer.main.get_command(app)
 
 
 def command(

@@ -42,13 +42,20 @@ def _named_first(value: Any) -> Any:
     return {key: _named_first(value[key]) for key in [*first, *(key for key in value if key not in first)]}
 
 
-def chart_files() -> dict[str, str]:
-    """The chart's templates, one for each kind of source and way of the disks: file names and texts."""
+def chart_names() -> dict[str, tuple[SourceKind, DiskWay]]:
+    """The names of the chart's templates: one for each kind of source and way of the disks."""
     return {
-        f"{template_name(kind, way).removeprefix('vmferry-')}.yaml": HEADING
-        + render(template(Installation(), kind, way))
+        f"{template_name(kind, way).removeprefix('vmferry-')}.yaml": (kind, way)
         for way in DiskWay
         for kind in SourceKind
+    }
+
+
+def chart_files() -> dict[str, str]:
+    """The chart's templates: file names and texts."""
+    return {
+        name: HEADING + render(template(Installation(), kind, way))
+        for name, (kind, way) in chart_names().items()
     }
 
 

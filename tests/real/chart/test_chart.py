@@ -49,8 +49,17 @@ def rendered(values: str = "{}") -> list[Json]:
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in json.loads(values).items()]
     done = helm("template", "imports", str(CHART), "--namespace", RELEASE, *given)
     assert done.returncode == 0, done.stderr
-    documents = YAML(typ="safe").load_all(re.sub(r"^# Source: .*$", "", done.stdout, flags=re.MULTILINE))
-    return [document for document in documents if document and document["kind"] != CRD]
+    text = re.sub(r"^# Source: .*$", "", done.stdout, flags=re.MULTILINE)
+    documents = re.split(r"^---$", text, flags=re.MULTILINE)
+    found = [parsed(one) for one in documents if f"\nkind: {CRD}\n" not in one]
+    return [one for one in found if one]
+
+
+@cache
+def parsed(document: str) -> Json | None:
+    """An object. Most values change few objects, and reading YAML takes longer than Helm does."""
+    found: Json | None = YAML(typ="safe").load(document)
+    return found
 
 
 CRD: Final = "CustomResourceDefinition"

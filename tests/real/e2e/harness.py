@@ -91,7 +91,7 @@ class Running:
 
     def held(self, simulator: Simulator, seconds: float = 60) -> Json:
         """Wait for a request that the simulator holds; the test fails if vmferry ends before."""
-        return self.until(lambda: next(iter(simulator.held(0)), None), seconds, "something held")
+        return self.until(lambda: next(iter(simulator.held(0.5)), None), seconds, "something held")
 
     def until(self, condition: Callable[[], T | None], seconds: float = 60, why: str = "") -> T:
         """`until`, but the test fails when this vmferry has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import subprocess
@@ -53,12 +54,29 @@ def program() -> Path:
 
 def denials(policies: Path, requests: Sequence[tuple[Client, Request]]) -> list[list[str]]:
     """For each request the messages of the validations that it fails; none if it is allowed."""
-    lines = "\n".join(json.dumps(_document(*one)) for one in requests)
-    ended = subprocess.run(
-        [program(), str(policies)], input=lines, capture_output=True, text=True, check=False
+    judge = _judge(policies, policies.read_text())
+    assert judge.stdin is not None
+    assert judge.stdout is not None
+    assert judge.stderr is not None
+    found: list[list[str]] = []
+    for one in requests:
+        judge.stdin.write(json.dumps(_document(*one)) + "\n")
+        judge.stdin.flush()
+        answer = judge.stdout.readline()
+        assert answer, f"exit code {judge.wait()}: {judge.stderr.read()}"
+        found.append(json.loads(answer)["denied"])
+    return found
+
+
+@functools.cache
+def _judge(policies: Path, _text: str) -> subprocess.Popen[str]:
+    """The running program, which has compiled this text of the policies: that takes most of its time."""
+    pipe = subprocess.PIPE
+    judge = subprocess.Popen(
+        [program(), str(policies)], stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return [json.loads(line)["denied"] for line in ended.stdout.splitlines()]
+    atexit.register(judge.communicate)  # closes its standard input, and waits for its end
+    return judge
 
 
 def _document(client: Client, request: Request) -> Json:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from steps.model.plan import Gate, Plan
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_plan
 from tests.unit.workflows.author.rendered import CHART, GOLDEN, TEMPLATE
-from workflows.author.chart import chart_files, render
+from workflows.author.chart import chart_files, chart_names, render
 from workflows.author.installation import Installation
 from workflows.author.template import template
 from workflows.author.workflow import author
@@ -33,22 +34,35 @@ def written(plan: Plan, *, attempt: int = 0, owner: str = "") -> str:
     return render(author(plan, Installation(), attempt=attempt, owner=owner))
 
 
-FILES: Final = {
-    **{CHART / "files" / name: text for name, text in chart_files().items()},
-    GOLDEN / "run-plain.yaml": written(PLAIN, owner=UID),
-    GOLDEN / "run-gated-second-try.yaml": written(GATED, attempt=1, owner=UID),
-}
+PATHS: Final = (
+    *(CHART / "files" / name for name in chart_names()),
+    GOLDEN / "run-plain.yaml",
+    GOLDEN / "run-gated-second-try.yaml",
+)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_golden(path: os.PathLike[str]) -> None:
-    file = next(known for known in FILES if known == path)
+@functools.cache
+def texts() -> dict[Path, str]:
+    """What the files must contain. It takes a second, so that collecting the tests must not make it."""
+    return {
+        **{CHART / "files" / name: text for name, text in chart_files().items()},
+        GOLDEN / "run-plain.yaml": written(PLAIN, owner=UID),
+        GOLDEN / "run-gated-second-try.yaml": written(GATED, attempt=1, owner=UID),
+    }
+
+
+def test_every_file_is_compared() -> None:
+    assert set(PATHS) == set(texts())
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_golden(path: Path) -> None:
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
-        file.write_text(FILES[file])
-        pytest.skip(f"{file} written")
-    assert file.read_text() == FILES[file], (
-        f"{file} is stale: VMFERRY_GOLDEN=write pytest tests/unit/workflows/author -k golden"
+        path.write_text(texts()[path])
+        pytest.skip(f"{path} written")
+    assert path.read_text() == texts()[path], (
+        f"{path} is stale: VMFERRY_GOLDEN=write pytest tests/unit/workflows/author -k golden"
     )
 
 

@@ -32,6 +32,7 @@ from steps.runtime.cluster import Cluster, InvalidNameError, Page, check_names, 
 POD_LOG: Final = Kind("v1", "log of Pod", "pods/log")
 Key = tuple[Kind, str, str]
 T = TypeVar("T")
+SCALARS: Final = frozenset({str, int, float, bool, NoneType})
 READ: Final = ("get", "list")
 SUBRESOURCE: Final = (*IMPORTS.values(), *SOURCES.values())
 """Kinds whose status an ordinary write does not change."""
@@ -79,6 +80,7 @@ class FakeCluster(Cluster):
 
     def __post_init__(self) -> None:
         self._objects: dict[Key, Object] = {}
+        self._of_kind: dict[Kind, dict[Key, Object]] = {}  # the same objects: controllers list at every read
         self._applied: dict[Key, Object] = {}
         self._counter = itertools.count(1)
 
@@ -186,11 +188,8 @@ class FakeCluster(Cluster):
         return self._store(key, fresh)
 
     def all(self, kind: Kind, namespace: str = "") -> list[Object]:
-        return [
-            one
-            for (of, where, _), one in sorted(self._objects.items())
-            if of == kind and (where == namespace or not namespace)
-        ]
+        found = sorted(self._of_kind.get(kind, {}).items())
+        return [one for (_, where, _), one in found if where == namespace or not namespace]
 
     def peek(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
         """The stored object itself, without a request: a controller may change it."""
@@ -244,6 +243,7 @@ class FakeCluster(Cluster):
             self._admit("update", thing)
         thing["metadata"]["resourceVersion"] = str(next(self._counter))
         self._objects[key] = thing
+        self._of_kind.setdefault(key[0], {})[key] = thing
         metadata = thing["metadata"]
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
             self._remove(key)
@@ -261,7 +261,7 @@ class FakeCluster(Cluster):
         if there["metadata"].get("finalizers"):
             there["metadata"].setdefault("deletionTimestamp", "now")
             return
-        del self._objects[key]
+        del self._objects[key], self._of_kind[key[0]][key]
         self._applied.pop(key, None)
         self._collect()
 
@@ -342,11 +342,14 @@ def _labels(thing: Object) -> dict[str, str]:
 def _copied(value: T) -> T:
     """A copy of a document; much faster than copy.deepcopy, which takes most of a test's time."""
     made: Any = value
-    if isinstance(value, dict):
-        made = {key: _copied(part) for key, part in value.items()}
-    elif isinstance(value, list):
-        made = [_copied(part) for part in value]
-    elif not isinstance(value, (str, int, float, NoneType)):
+    kind = type(value)
+    if kind is dict:
+        of: Any = value
+        made = {key: part if type(part) in SCALARS else _copied(part) for key, part in of.items()}
+    elif kind is list:
+        each: Any = value
+        made = [part if type(part) in SCALARS else _copied(part) for part in each]
+    elif kind not in SCALARS:
         made = copy.deepcopy(value)
     found: T = made
     return found
