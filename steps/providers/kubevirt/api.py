@@ -10,7 +10,6 @@ import http.client
 import importlib.metadata
 import json
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -19,25 +18,20 @@ from urllib.parse import quote, urlencode, urlsplit
 import structlog
 
 from steps.disk.http_client import HttpClient
-from steps.model.contract import StepError
 from steps.model.kubeconfig import Kubeconfig
-from steps.providers import Access
+from steps.providers import Access, json_call
 from steps.providers.kubevirt import credentials, faults
 from steps.providers.kubevirt.answers import Answer
 from steps.runtime import retry
-from steps.runtime.retry_after import Headers
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 60.0
 """Seconds within which the whole answer to one call must arrive: the API server's own time-out."""
-MOST_BYTES: Final = 64 << 20
-"""Bytes of an answer: an object has at most 1.5 MB, a page `PAGE` objects."""
 PAGE: Final = 50
-"""Objects of a page of a list."""
+"""Objects of a page of a list. An object has at most 1.5 MB."""
 MOST_PAGES: Final = 2000
-_READ_BYTES: Final = 1 << 16
 _ACCEPT: Final = "application/json, */*"
 """KubeVirt's `stop` and `start` name no type of their answer, and refuse a request for JSON alone (406)."""
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -161,54 +155,18 @@ class Api:
         body = None
         if document is not None:
             body, headers["Content-Type"] = json.dumps(document).encode(), kind
-        try:
-            status, data, answer_headers = self._exchange(method, target, body, headers)
-        except faults.NETWORK as error:
-            raise faults.from_connection(what, error, self.host) from error
-        answer = _parse(what, status, data)
-        if not 200 <= status < 300:
-            raise faults.from_status(what, status, answer, answer_headers)
-        return answer
-
-    def _exchange(
-        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, bytes, Headers]:
-        """Status, body and headers of an answer, over a connection of its own.
-
-        Raises:
-            OSError, http.client.HTTPException: no answer.
-            StepError: UNREACHABLE, for an answer that is too long or too slow.
-        """
         self.stop.check()
         client = HttpClient(self.server + target, self.tls)
         try:
-            answer = client.request(method, dict(headers), body)
-            deadline = time.monotonic() + ANSWER_SECONDS
-            data = bytearray()
-            while part := answer.read1(_READ_BYTES):
-                self.stop.check()
-                data += part
-                if len(data) > MOST_BYTES:
-                    raise Answer.unusable(f"it has more than {MOST_BYTES >> 20} MiB")
-                if time.monotonic() > deadline:
-                    raise Answer.unusable(f"it did not end within {ANSWER_SECONDS:g} s")
-            if answer.length:  # read1 does not notice that the connection was closed too early
-                raise ConnectionError(f"the answer ended {answer.length} bytes early")
-            return answer.status, bytes(data), answer.headers
-        finally:
-            client.close()
-
-
-def _parse(what: str, status: int, data: bytes) -> Answer:
-    """The answer; of an error another body than JSON is ignored, such as a page of a gateway."""
-    try:
-        answer = Answer.parse(data)
-        answer.child("kind")
-    except StepError as error:
-        if status >= 300:
-            return Answer({})
-        raise StepError(error.code, what, f"{error.what}: {error.why}", error.remedy) from None
-    return answer
+            reply = json_call.exchange(
+                client, method, headers, body, kind=Answer, seconds=ANSWER_SECONDS, stop=self.stop
+            )
+        except faults.NETWORK as error:
+            raise faults.from_connection(what, error, self.host) from error
+        answer = json_call.parse(Answer, what, reply.status, reply.body)
+        if not 200 <= reply.status < 300:
+            raise faults.from_status(what, reply.status, answer, reply.headers)
+        return answer
 
 
 def open_api(access: Access) -> Api:

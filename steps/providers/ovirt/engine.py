@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import re
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ import structlog
 
 from steps.disk.http_client import HttpClient
 from steps.model.contract import Exit, StepError
-from steps.providers import Access
+from steps.providers import Access, json_call
 from steps.providers.ovirt import faults
 from steps.providers.ovirt.answers import Answer, unusable
 from steps.providers.ovirt.credentials import Credentials
@@ -33,12 +32,9 @@ log = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 120.0
 """Seconds within which the whole answer to one call must arrive. Long work shows as a status."""
-MOST_BYTES: Final = 64 << 20
-"""Bytes of an answer: a page of an inventory has about 10 KiB for each VM."""
 PAGE: Final = 100
-"""VMs in one page of a list."""
+"""VMs in one page of a list. A VM has about 10 KiB."""
 MOST_PAGES: Final = 1000
-_READ_BYTES: Final = 1 << 16
 _NOT_IN_MARK: Final = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_MARK: Final = 50
 """Characters of a Correlation-Id (ENG CurrentFilter)."""
@@ -167,10 +163,10 @@ class Engine:
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
-            status, data = self._exchange(method, target, body, headers)
+            reply = self._exchange(method, target, body, headers)
         except faults.NETWORK as error:
             raise faults.from_connection(what, error, self.endpoint) from error
-        return status, _parse(what, status, data)
+        return reply.status, json_call.parse(Answer, what, reply.status, reply.body)
 
     def _request_token(self) -> str:
         """A token by the password (oVirt REST API guide, "OAuth authentication").
@@ -186,12 +182,12 @@ class Engine:
         }
         target = f"{self.endpoint.base}/sso/oauth/token"
         try:
-            status, data = self._exchange(
+            status, data, _ = self._exchange(
                 "POST", target, urlencode(form, errors="surrogateescape").encode(), _FORM
             )
         except faults.NETWORK as error:
             raise faults.from_connection(what, error, self.endpoint) from error
-        answer = _parse(what, status, data)
+        answer = json_call.parse(Answer, what, status, data)
         refusal = _refusal(answer)
         if status in (400, 401, 403) or (status == 200 and refusal):
             remedy = (
@@ -209,48 +205,24 @@ class Engine:
 
     def _exchange(
         self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, bytes]:
-        """Status and body of an answer, over a connection of its own.
-
-        Raises:
-            OSError, http.client.HTTPException: no answer.
-            StepError: UNREACHABLE, for an answer that is too long or too slow.
-        """
+    ) -> json_call.Reply:
+        """One request to the engine. Raises as `json_call.exchange`."""
         self.stop.check()
         client = HttpClient(self.endpoint.url(target), self.tls)
         own = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
-        try:
-            answer = client.request(method, {**own, **headers}, body)
-            deadline = time.monotonic() + ANSWER_SECONDS
-            data = bytearray()
-            while part := answer.read1(_READ_BYTES):
-                self.stop.check()
-                data += part
-                if len(data) > MOST_BYTES:
-                    raise unusable(f"it has more than {MOST_BYTES >> 20} MiB")
-                if time.monotonic() > deadline:
-                    raise unusable(f"it did not end within {ANSWER_SECONDS:g} s")
-            if answer.length:  # read1 does not notice that the connection was closed too early
-                raise ConnectionError(f"the answer ended {answer.length} bytes early")
-            return answer.status, bytes(data)
-        finally:
-            client.close()
+        return json_call.exchange(
+            client,
+            method,
+            {**own, **headers},
+            body,
+            kind=Answer,
+            seconds=ANSWER_SECONDS,
+            stop=self.stop,
+        )
 
 
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _USER_AGENT: Final = f"vmferry/{importlib.metadata.version('vmferry')}"
-
-
-def _parse(what: str, status: int, data: bytes) -> Answer:
-    """The answer; of an error another body than JSON is ignored, such as a page of a gateway."""
-    try:
-        answer = Answer.parse(data)
-        answer.child("fault")
-    except StepError as error:
-        if status >= 300:
-            return Answer({})
-        raise StepError(error.code, what, f"{error.what}: {error.why}", error.remedy) from None
-    return answer
 
 
 def _refusal(answer: Answer) -> str:

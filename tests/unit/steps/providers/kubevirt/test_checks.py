@@ -179,7 +179,7 @@ def test_a_malformed_answer_is_one_clear_error_or_none(
 def test_an_answer_without_an_end_is_refused(
     standin: StandIn, access: MakeAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steps.providers.kubevirt.api.MOST_BYTES", 1000)
+    monkeypatch.setattr("steps.providers.json_call.MOST_BYTES", 1000)
     standin.hook = lambda method, path: Reply(200, b" " * 5000) if "virtualmachines/web" in path else None
     with pytest.raises(StepError) as caught:
         described(access)

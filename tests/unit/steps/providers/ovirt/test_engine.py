@@ -15,7 +15,7 @@ import pytest
 from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.model.machine import Machine
 from steps.model.plan import DiskFormat, PowerPlan
-from steps.providers import connect
+from steps.providers import connect, json_call
 from steps.providers.ovirt import OvirtProvider, engine, export, routes
 from steps.providers.ovirt.credentials import Credentials
 from steps.providers.ovirt.endpoint import Endpoint
@@ -145,7 +145,7 @@ def test_an_answer_that_is_cut_is_asked_for_again(fake: Fake, access: MakeAccess
 def test_an_endless_answer_is_refused(
     fake: Fake, access: MakeAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("steps.providers.json_call.MOST_BYTES", 1 << 20)
     fake.hook = lambda method, path: Reply(200, bytes(2 << 20)) if "/vms" in path else None
     error = refusal(access)
     assert error.code is Exit.UNREACHABLE
@@ -164,14 +164,14 @@ class Canned(engine.Engine):
 
     def _exchange(
         self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, bytes]:
+    ) -> json_call.Reply:
         path = target.partition("?")[0].removeprefix("/ovirt-engine").removeprefix("/api") or "/"
         place, data = self.broken
         if path == place:
-            return 200, data
+            return json_call.Reply(200, data, {})
         if path not in self.documents:
-            return 404, b""
-        return 200, json.dumps(text(self.documents[path])).encode()
+            return json_call.Reply(404, b"", {})
+        return json_call.Reply(200, json.dumps(text(self.documents[path])).encode(), {})
 
 
 TRANSFER = {
