@@ -176,7 +176,7 @@ def _is_storage_of(row: StorageRule, disk: Disk) -> bool:
 
 
 class Resolution(NamedTuple):
-    """What a NIC or a disk becomes, and the row that says so."""
+    """The result for a NIC or a disk, and the row that decided it."""
 
     device: str
     """The id of the NIC or the disk."""
