@@ -122,7 +122,7 @@ def test_ticked_disks_are_deleted_with_the_vm_except_a_golden_claim(
     try:
         eventually(is_deleted, "the UI's deletion", READY)
     except TimeoutError:
-        pytest.fail(f"the UI refuses the deletion: {answers[-1]}")
+        pytest.fail(f"the UI refuses the deletion: {list(dict.fromkeys(map(str, answers)))}")
     eventually(lambda: world.cluster.get(MACHINE, "web", world.space) is None, "the VM goes")
     eventually(lambda: world.cluster.get(CLAIM, "plain", world.space) is None, "its ticked claim goes")
     kept = world.cluster.get(CLAIM, "golden", world.space)
