@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple, Self
@@ -71,8 +72,11 @@ class Pump:
     def _wait(self) -> Chunk | BaseException:
         while True:
             self._stop.check()
+            alive = self._thread.is_alive()
             with contextlib.suppress(Empty):
                 return self._filled.get(timeout=_STOP_CHECK_SECONDS)
+            if not alive:  # it got no memory, and put nothing into the queue
+                return OSError(errno.ENOMEM, "the reading thread ended early")
 
     def _run(self) -> None:
         try:

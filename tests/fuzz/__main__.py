@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -51,7 +52,15 @@ def fuzz(name: str, limit: str, seed: str) -> Result:
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None) as folder:
         root = Path(folder)
         argv = [sys.executable, "-m", "tests.fuzz.child", name, folder, limit, seed]
-        child = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+        child = subprocess.run(
+            argv,
+            cwd=ROOT,
+            env=os.environ | {"MALLOC_ARENA_MAX": "1"},  # memory that idle arenas keep counts for the limit
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
         if child.returncode:
             return _died(root, name, seed, child)
         return _result(root, name, limit, seed, json.loads((root / "report.json").read_text()))
