@@ -21,6 +21,7 @@ def body(context: Context) -> None:
         target.start(target_shape)
         target.wait(target_shape)
     else:
+        target.leave_off(target_shape)
         log.info(f"{target_shape.name} stays off, as requested")
 
 

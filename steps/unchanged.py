@@ -1,7 +1,8 @@
 """unchanged: prove that the VM was not started at its source since its disks were copied.
 
-Runs before `build` and before `start`, with the source's credentials and without any right in the cluster. A
-VM that was started and is off again counts as started: its disks may differ from the copies. Changes nothing.
+Runs before `start`, and before `build` if that comes after the copy. It has the source's credentials and no
+right in the cluster. A VM that was started and is off again counts as started: its disks may differ from the
+copies. Changes nothing.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from steps.model import leftovers
 from steps.model.machine_output import MACHINE_OUTPUT
@@ -328,6 +328,35 @@ CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
 }
 
 
+def stage_named(name: str) -> Stage:
+    """The row of that name. Raises KeyError."""
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise KeyError(name)
+
+
+def _row(name: str, **changes: Any) -> Stage:
+    return replace(stage_named(name), **changes)
+
+
+_IF_ALL_LAND: Final = (
+    _row(
+        "build",
+        description="Create the stopped VM over the claims that its disks will have",
+        after=("approve-poweroff",),
+        in_transfer=True,
+        checks_source=False,
+    ),
+    _row("approve-start", after=("build", "hand-over")),
+)
+"""Other rows for a VM whose disks all land on their volumes.
+
+The names of its claims are known before, and the VM cannot run before `hand-over` has made them. So `build`
+runs while the VM is shut down and its disks are copied, and costs no downtime.
+"""
+
+
 def stages_for(
     target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False
 ) -> tuple[Stage, ...]:
@@ -337,9 +366,11 @@ def stages_for(
     """
     able = CAPABILITIES[target] - ({Capability.CLAIMS} if embedded else set())
     ways = ways_of(way)
-    kept = [stage for stage in STAGES if _applies(stage, able, ways)]
+    others = _IF_ALL_LAND if way is DiskWay.LAND else ()
+    rows = {stage.name: stage for stage in (*STAGES, *others)}
+    kept = [stage for stage in rows.values() if _applies(stage, able, ways)]
     names = {stage.name for stage in kept}
-    return tuple(_fit(stage, names, able, ways) for stage in kept)
+    return tuple(_fit(stage, rows, names, able, ways) for stage in kept)
 
 
 def ways_of(way: DiskWay) -> frozenset[DiskWay]:
@@ -357,37 +388,35 @@ def _applies(stage: Stage, able: frozenset[Capability], ways: frozenset[DiskWay]
     return is_needed and (stage.way is None or stage.way in ways)
 
 
-def _fit(stage: Stage, names: set[str], able: frozenset[Capability], ways: frozenset[DiskWay]) -> Stage:
+def _fit(
+    stage: Stage,
+    rows: Mapping[str, Stage],
+    names: set[str],
+    able: frozenset[Capability],
+    ways: frozenset[DiskWay],
+) -> Stage:
     return replace(
         stage,
-        after=tuple(sorted(_without_earlier(_nearest(stage.after, names), names))),
+        after=tuple(sorted(_without_earlier(_nearest(stage.after, rows, names), rows, names))),
         scratch=stage.scratch and stage.scratch_unless not in able,
         volume=stage.volume and DiskWay.LAND in ways,
         mixed=stage.scope is Scope.DISK and len(ways) > 1,
     )
 
 
-def _without_earlier(after: set[str], names: set[str]) -> set[str]:
+def _without_earlier(after: set[str], rows: Mapping[str, Stage], names: set[str]) -> set[str]:
     """The predecessors without those that another one of them waits for."""
-    return after - {earlier for name in after for earlier in _all_before(name, names)}
+    return after - {earlier for name in after for earlier in _all_before(name, rows, names)}
 
 
-def _all_before(name: str, names: set[str]) -> set[str]:
-    direct = _nearest(stage_named(name).after, names)
-    return direct | {earlier for one in direct for earlier in _all_before(one, names)}
+def _all_before(name: str, rows: Mapping[str, Stage], names: set[str]) -> set[str]:
+    direct = _nearest(rows[name].after, rows, names)
+    return direct | {earlier for one in direct for earlier in _all_before(one, rows, names)}
 
 
-def _nearest(after: Iterable[str], names: set[str]) -> set[str]:
+def _nearest(after: Iterable[str], rows: Mapping[str, Stage], names: set[str]) -> set[str]:
     """The remaining predecessors: an omitted stage is replaced by its own predecessors."""
     remaining: set[str] = set()
     for name in after:
-        remaining |= {name} if name in names else _nearest(stage_named(name).after, names)
+        remaining |= {name} if name in names else _nearest(rows[name].after, rows, names)
     return remaining
-
-
-def stage_named(name: str) -> Stage:
-    """The row of that name. Raises KeyError."""
-    for stage in STAGES:
-        if stage.name == name:
-            return stage
-    raise KeyError(name)

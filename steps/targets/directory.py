@@ -88,6 +88,9 @@ class DirectoryTarget:
     def start(self, shape: Shape) -> None:
         """Nothing to do: a folder runs no VM; `vmferry boot` does."""
 
+    def leave_off(self, shape: Shape) -> None:
+        """Nothing to do."""
+
     def wait(self, shape: Shape) -> None:
         """Nothing to do."""
 

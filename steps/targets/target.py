@@ -50,10 +50,16 @@ class Target(Protocol):
         """Publish the finished disk in `scratch`."""
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
-        """Create the VM from the published disks; returns messages for the user, one line each."""
+        """Create the VM from its disks, which may still land on their volumes.
+
+        Returns messages for the user, one line each.
+        """
 
     def start(self, shape: Shape) -> None:
         """Start the VM, if the target runs VMs."""
+
+    def leave_off(self, shape: Shape) -> None:
+        """Give the VM to its owner without a start, if the target runs VMs."""
 
     def wait(self, shape: Shape) -> None:
         """Return when the VM runs."""

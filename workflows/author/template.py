@@ -61,8 +61,8 @@ def template(
 _DESCRIPTIONS: Final = {
     DiskWay.PULL: "Checks the VM, shuts it down, copies each disk and creates an image from it, "
     "creates the VM from the images and starts it. A failed step can be retried alone.",
-    DiskWay.LAND: "Checks the VM, shuts it down, copies each disk to its volume, hands the volumes over, "
-    "creates the VM over them and starts it. A failed step can be retried alone.",
+    DiskWay.LAND: "Checks the VM, shuts it down, copies each disk to its volume, creates the VM meanwhile, "
+    "hands the volumes over and starts the VM. A failed step can be retried alone.",
     DiskWay.MIXED: "Checks the VM, shuts it down, copies each disk to its volume or creates an image of it, "
     "creates the VM over the volumes and starts it. A failed step can be retried alone.",
 }

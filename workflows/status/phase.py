@@ -118,13 +118,19 @@ def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> Impo
     """The phase of the import; of several disks the least advanced one counts."""
     if started and seen.succeeded("start"):
         return ImportPhase.RUNNING
-    if seen.succeeded("build"):
+    if is_built(seen, disks):
         return ImportPhase.CREATED
     if disks and seen.landed.issuperset(disks):
         return _images([seen.leaf(seen.last_stage(disk), disk) for disk in disks])
     if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
         return ImportPhase.SOURCE_READY
     return ImportPhase.VALID if _is_checked(seen) else ImportPhase.NEW
+
+
+def is_built(seen: Observed, disks: Sequence[str]) -> bool:
+    """Whether the VM exists with all its disks; where disks land, `build` runs while they are copied."""
+    landing = [disk for disk in disks if seen.lands(disk)]
+    return seen.succeeded("build") and all(seen.succeeded(seen.last_stage(disk), disk) for disk in landing)
 
 
 def _is_checked(seen: Observed) -> bool:

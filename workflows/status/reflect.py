@@ -28,7 +28,7 @@ from workflows.api.status import (
 from workflows.status import poweredoff
 from workflows.status.conditions import disk_conditions, import_conditions, mapping_verified, target_admitted
 from workflows.status.observed import Observed, json_list, observe
-from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, outcome
+from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, is_built, outcome
 from workflows.status.progress import duration, row
 from workflows.status.restored import for_new_run, is_undone, restored_in_run, with_restored
 
@@ -249,7 +249,7 @@ def _percent(rows: Sequence[DiskImportStatus], seen: Observed, result: Outcome) 
     """Disks by their sizes; with equal weights while a size is unknown."""
     if result.succeeded is ConditionStatus.TRUE:
         return 100
-    if seen.succeeded("build"):
+    if is_built(seen, [row.disk for row in rows]):
         return _BUILT
     known = all(row.disk_size > 0 for row in rows)
     sizes = [row.disk_size if known else 1 for row in rows]

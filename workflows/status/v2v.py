@@ -71,7 +71,7 @@ _TOOLS: Final = (
 )
 _MAPPING_CODES: Final = ("network", "disk-unknown")
 """Beginnings of the codes of concerns about the mapping."""
-_DISK_STEPS: Final = ("export", "convert", "image", "serve")
+_DISK_STEPS: Final = ("export", "convert", "image", "serve", "hand-over")
 DISKS_FROM: Final = 10
 DISKS_SHARE: Final = 65
 BUILDING: Final = 75
@@ -307,9 +307,14 @@ def _processing(picture: Picture, before: V2vStatus) -> Verdict | None:
 
 def _work(picture: Picture) -> str:
     """What a running import does."""
-    if picture.stage == "build":
+    if _is_building(picture):
         return CREATING
     return COPYING if picture.stage in _DISK_STEPS and picture.summary.reason != "Waiting" else PENDING
+
+
+def _is_building(picture: Picture) -> bool:
+    """Whether only the VM is left to create; where disks land, `build` runs while they are copied."""
+    return picture.stage == "build" and picture.status.import_status == ImportPhase.IMAGES_READY
 
 
 def _is_built(picture: Picture) -> bool:
@@ -376,7 +381,7 @@ def _progress(picture: Picture) -> int:
         return DONE
     if _is_built(picture):
         return STARTING
-    if picture.stage == "build":
+    if _is_building(picture):
         return BUILDING
     rows = status.disk_import_status
     if (

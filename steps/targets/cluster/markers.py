@@ -19,8 +19,8 @@ PUBLISHED: Final = f"{GROUP}/published-for"
 PUBLISHED_BY: Final = f"{GROUP}/published-by"
 """On an image: the Workflow whose `image` step wrote `PUBLISHED`. The `serve` step of that Workflow ends."""
 UNFINISHED: Final = f"{GROUP}/unfinished"
-"""On a claim on which a disk lands, until its hand-over is complete: the run and the disk. `build` attaches
-no claim with it."""
+"""On a claim on which a disk lands, until its hand-over is complete: the run and the disk. No VM is
+started over a claim with it."""
 HANDED_OVER: Final = f"{GROUP}/handed-over"
 """On a VM: it was started, or stays off on request. Since then it belongs to its owner, not the import."""
 

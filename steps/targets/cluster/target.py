@@ -76,6 +76,9 @@ class ClusterTarget(abc.ABC):
     def start(self, shape: Shape) -> None:
         self._vm_objects.start(shape)
 
+    def leave_off(self, shape: Shape) -> None:
+        self._vm_objects.leave_off(shape)
+
     def wait(self, shape: Shape) -> None:
         self._vm_objects.wait(shape)
 

@@ -16,7 +16,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, MACHINE, Object
 from steps.model.machine import DiskId
 from steps.model.mapping import Shape, TargetDisk
-from steps.model.plan import Plan
+from steps.model.plan import DiskWay, Plan
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
@@ -47,11 +47,16 @@ class DiskVolumes(Protocol):
     """The volumes of a VM's disks at one target."""
 
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
-        """The name of each disk's claim, which exists, holds the disk and belongs to this import.
+        """The name of each disk's claim.
+
+        A claim over an image exists and belongs to this import; that of a disk that lands may not exist yet.
 
         Raises:
             StepError: INVALID, if a disk was not imported; CONFLICT, for a claim of others.
         """
+
+    def is_landing(self, shape: Shape) -> bool:
+        """Whether a disk is still landing on a claim that the VM would use: somebody could start the VM."""
 
     def verify(self, disk: TargetDisk, claim: Object) -> None:
         """Raise StepError (CONFLICT) unless the claim holds the disk and belongs to this import."""
@@ -96,10 +101,9 @@ class VmObjects:
             return [f"VM {shape.name} already exists and belongs to its owner: nothing was changed"]
         owners = owner_references(self._cluster, self._plan)
         claims = self._volumes.claims(shape, owners)
+        if self._volumes.is_landing(shape):
+            return [f"VM {shape.name} is created after its disks have landed: they land in its own namespace"]
         self._create_or_update(shape, self._volumes.vm_manifest(shape, claims, owners), existing)
-        if not shape.start:
-            self.release(shape)
-            self._patch_vm(shape.name, {"metadata": {"annotations": {markers.HANDED_OVER: "left off"}}})
         return [f"{disk}: claim {claim}" for disk, claim in claims.items()]
 
     def start(self, shape: Shape) -> None:
@@ -109,14 +113,22 @@ class VmObjects:
             StepError: CONFLICT, if a claim of a disk does not belong to this import; STALE, if the VM was
                 stopped because the VM at its source is used again.
         """
-        vm = self._require_vm(shape.name)
+        self._hand_over(shape, "started", {"runStrategy": RUNNING})
+
+    def leave_off(self, shape: Shape) -> None:
+        """Give the VM to its owner without a start. Raises StepError, as `start` does."""
+        self._hand_over(shape, "left off", {})
+        self.release(shape)
+
+    def _hand_over(self, shape: Shape, mark: str, change: Object) -> None:
+        vm = self._built_vm(shape)
         if markers.STALE in annotations_of(vm):
             raise StepError(Exit.STALE, f"VM {shape.name} is stale", STALE_REASON, REBUILD_REMEDY)
         if not is_handed_over(vm):
             self._check_volumes(vm, shape)
-            metadata = {"annotations": {markers.HANDED_OVER: "started"}}
+            metadata = {"annotations": {markers.HANDED_OVER: mark}}
             with explain_mac_conflict(shape):
-                self._patch_vm(shape.name, {"metadata": metadata, "spec": {"runStrategy": RUNNING}})
+                self._patch_vm(shape.name, {"metadata": metadata, "spec": change})
 
     def wait(self, shape: Shape) -> None:
         """Return when the VM is ready and all its objects are released.
@@ -143,6 +155,16 @@ class VmObjects:
         self._volumes.release(shape, vm)
         release_ownership(self._cluster, MACHINE, vm, self._plan)
 
+    def _built_vm(self, shape: Shape) -> Object:
+        """The VM of `build`, which is made now if `build` could not make it before its disks had landed."""
+        if self._find_vm(shape.name) is None and self._plan.target.way is DiskWay.LAND:
+            for line in self.build(shape):
+                log.info(line)
+            if self._volumes.is_landing(shape):
+                why = "the hand-over of a disk is not complete"
+                raise StepError(Exit.INVALID, f"VM {shape.name} cannot be created", why, "retry hand-over")
+        return self._require_vm(shape.name)
+
     def _check_volumes(self, vm: Object, shape: Shape) -> None:
         """Raise StepError unless every disk of the import uses a claim of the import."""
         claim_names = attached_claims(vm)
@@ -150,7 +172,11 @@ class VmObjects:
             name = claim_names.get(disk.id)
             claim = self._cluster.get(CLAIM, name, self._namespace) if name else None
             if claim is None:
-                why = f"claim {self._namespace}/{name} was deleted" if name else "it was detached from the VM"
+                why = (
+                    f"claim {self._namespace}/{name} does not exist"
+                    if name
+                    else "it was detached from the VM"
+                )
                 raise StepError(
                     Exit.INVALID, f"VM {shape.name} has no volume for {disk.id}", why, "retry build"
                 )

@@ -14,7 +14,7 @@ from steps.runtime.cluster import Cluster
 from steps.targets.cluster.ownership import labels_of, release_ownership
 from steps.targets.harvester import objects
 from steps.targets.harvester.image_volumes import ImageVolumes
-from steps.targets.landing.finished import finished_claim, verify_finished
+from steps.targets.landing.finished import chosen_claim, lands_in_place, verify_finished
 
 
 class HarvesterVolumes:
@@ -23,13 +23,18 @@ class HarvesterVolumes:
     def __init__(self, plan: Plan, cluster: Cluster, volumes: Volumes) -> None:
         self._plan = plan
         self._cluster = cluster
+        self._volumes = volumes
         self._images = ImageVolumes(plan, cluster, volumes)
 
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
         over_images = self._images.claims(_pulled(shape.disks), owners)
-        plain = {disk.id: self._plain_claim(disk.id) for disk in _landed(shape.disks)}
+        plain = {disk.id: chosen_claim(self._volumes, disk.id) for disk in _landed(shape.disks)}
         found = over_images | plain
         return {disk.id: found[disk.id] for disk in shape.disks}
+
+    def is_landing(self, shape: Shape) -> bool:
+        landed = [disk.id for disk in _landed(shape.disks)]
+        return lands_in_place(self._cluster, self._plan, self._volumes, landed)
 
     def verify(self, disk: TargetDisk, claim: Object) -> None:
         if disk.way is DiskWay.LAND:
@@ -55,9 +60,6 @@ class HarvesterVolumes:
         labels = {names.LABEL_UID: names.labels(self._plan)[names.LABEL_UID]}
         claims = self._cluster.find(CLAIM, self._plan.target.namespace, labels)
         return [claim for claim in claims if labels_of(claim).get(names.LABEL_RUN) in (None, self._plan.run)]
-
-    def _plain_claim(self, disk: DiskId) -> str:
-        return str(finished_claim(self._cluster, self._plan, disk)["metadata"]["name"])
 
 
 def _pulled(disks: Iterable[TargetDisk]) -> list[TargetDisk]:

@@ -53,7 +53,7 @@ class KubeVirtTarget(ClusterTarget):
 
     def _disk_volumes(self) -> DiskVolumes:
         if self._plan.target.way is DiskWay.LAND:
-            return LandedVolumes(self._plan, self._cluster)
+            return LandedVolumes(self._plan, self._cluster, self._volumes)
         return DataVolumes(self._plan, self._cluster)
 
     def _admission(self, machine: Machine, shape: Shape, volumes: Volumes) -> Admission:

@@ -23,6 +23,9 @@ class DataVolumes(OwnedVolumes):
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
         return {disk.id: self._claim(disk.id) for disk in shape.disks}
 
+    def is_landing(self, shape: Shape) -> bool:
+        return False
+
     def verify(self, disk: TargetDisk, claim: Object) -> None:
         verified_claim(self._cluster, self._plan, disk.id, claim, self._finished(disk.id))
 

@@ -1,12 +1,15 @@
-"""The volumes of a VM's disks on KubeVirt: the claims that `hand-over` has finished."""
+"""The volumes of a VM's disks on KubeVirt: the claims that `hand-over` finishes."""
 
 from __future__ import annotations
 
 from steps.model.kinds import CLAIM, Object
 from steps.model.machine import DiskId
 from steps.model.mapping import Shape, TargetDisk
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import Cluster
 from steps.targets.kubevirt.owned_volumes import OwnedVolumes
-from steps.targets.landing.finished import finished_claim, verify_finished
+from steps.targets.landing.finished import chosen_claim, finished_claim, lands_in_place, verify_finished
 
 
 class LandedVolumes(OwnedVolumes):
@@ -14,8 +17,15 @@ class LandedVolumes(OwnedVolumes):
 
     OWNED = CLAIM
 
+    def __init__(self, plan: Plan, cluster: Cluster, volumes: Volumes) -> None:
+        super().__init__(plan, cluster)
+        self._volumes = volumes
+
     def claims(self, shape: Shape, owners: list[Object]) -> dict[DiskId, str]:
-        return {disk.id: str(self._finished(disk.id)["metadata"]["name"]) for disk in shape.disks}
+        return {disk.id: chosen_claim(self._volumes, disk.id) for disk in shape.disks}
+
+    def is_landing(self, shape: Shape) -> bool:
+        return lands_in_place(self._cluster, self._plan, self._volumes, [disk.id for disk in shape.disks])
 
     def verify(self, disk: TargetDisk, claim: Object) -> None:
         verify_finished(claim, self._plan, disk.id)

@@ -4,7 +4,7 @@
                  the import, under its final name
     the notes    a small claim with the records of the landing
 
-A claim of a disk is marked unfinished until `hand-over`: `build` never attaches one with that mark. `admit`
+A claim of a disk is marked unfinished until `hand-over`: no VM is created over one with that mark. `admit`
 waits until all claims are bound, so that storage that cannot provide them is known while the VM still runs.
 """
 

@@ -33,6 +33,9 @@ class VmSteps(ABC):
         vm_objects.start(self.shape)
         vm_objects.wait(self.shape)
 
+    def leave_off(self) -> None:
+        self.vm_objects().leave_off(self.shape)
+
     def carry_out(self) -> None:
         for step in self.steps():
             step()

@@ -55,6 +55,42 @@ def test_the_hand_over_takes_the_place_of_the_image(nodes: list[Json], phase: Im
     assert landing(*nodes).import_status == phase
 
 
+BEGUN: Final = upto("export")
+LANDED: Final = upto("image")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "phase", "step"),
+    [
+        ((*BEGUN[:-1], node("poweroff", "Running")), ImportPhase.SOURCE_READY, "poweroff"),
+        ((*BEGUN, node("export", "Running", "disk-0")), ImportPhase.SOURCE_READY, "export"),
+        ((*LANDED, node("hand-over", "Running", "disk-1")), ImportPhase.DISKS_EXPORTED, "hand-over"),
+        (
+            (*LANDED, handed("disk-0"), node("hand-over", "Pending", "disk-1")),
+            ImportPhase.DISKS_EXPORTED,
+            "hand-over",
+        ),
+    ],
+    ids=["shutdown", "copy", "hand-over", "half"],
+)
+def test_a_vm_that_is_made_while_its_disks_land_is_not_complete(
+    nodes: tuple[Json, ...], phase: ImportPhase, step: str
+) -> None:
+    status = landing(*nodes, node("build"), shape=a_shape(1 << 30, 1 << 30))
+    assert (status.import_status, status.step) == (phase, step)
+    complete = landing(
+        *LANDED, *(handed(disk) for disk in DISKS), node("build"), shape=a_shape(1 << 30, 1 << 30)
+    )
+    assert complete.import_status == ImportPhase.CREATED
+    assert status.percent < complete.percent
+
+
+def test_a_vm_that_cannot_be_made_is_the_reason_while_its_disks_land() -> None:
+    status = landing(*BEGUN, failed("build", 13, WORDS), node("export", "Running", "disk-0"))
+    assert (status.step, status.import_status) == ("build", ImportPhase.SOURCE_READY)
+    assert WORDS in status.message
+
+
 def test_a_disk_that_is_handed_over_is_complete() -> None:
     status = landing(*BEFORE, *(handed(disk) for disk in DISKS), shape=a_shape(1 << 30, 2 << 30))
     for row in status.disk_import_status:

@@ -99,7 +99,7 @@ def test_an_equal_condition_keeps_its_times() -> None:
 
 def test_the_transition_time_changes_only_with_the_status() -> None:
     before = status_of(a_picture(step="export"), V2vStatus(), NOW)
-    after = status_of(a_picture(step="build"), before, NOW + timedelta(minutes=1))
+    after = status_of(a_picture(ImportPhase.IMAGES_READY, step="build"), before, NOW + timedelta(minutes=1))
     old, new = before.condition("Processing"), after.condition("Processing")
     assert old is not None
     assert new is not None
@@ -151,13 +151,14 @@ HALF: Final = (DiskImportStatus(disk="disk-0", percent=50), DiskImportStatus(dis
         (a_picture(ImportPhase.NEW, step=""), ""),
         (a_picture(step="poweroff"), ""),
         (a_picture(rows=HALF), "26"),
-        (a_picture(step="build", rows=HALF), "75"),
+        (a_picture(ImportPhase.IMAGES_READY, step="build", rows=HALF), "75"),
+        (a_picture(step="build", rows=HALF), "26"),
         (a_picture(ImportPhase.CREATED, step="start"), "90"),
         (a_picture(ImportPhase.RUNNING, step=""), "100"),
         (a_picture(ImportPhase.FAILED, "NoSpace", step="image disk-0"), "100"),
         (a_picture(ImportPhase.FAILED, "SecretNotFound", step="", workflow=None), ""),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_progress(picture: Picture, wanted: str) -> None:
     assert progress_of(picture, "") == wanted

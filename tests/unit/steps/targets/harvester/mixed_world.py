@@ -127,7 +127,7 @@ class MixedWorld(World):
     def steps(self) -> list[Callable[[], object]]:
         """The steps of the target, in order."""
         disks = [disk.id for disk in self.machine.disks]
-        start = [self.start] if self.plan.target.start else []
+        start = [self.start if self.plan.target.start else self.leave_off]
         return [
             self.admit,
             *(lambda disk=disk: self.export(disk) for disk in disks),

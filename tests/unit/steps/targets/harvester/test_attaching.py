@@ -291,7 +291,7 @@ class TestStart:
         world.build()
         world.cluster.drop(CLAIM, "web01-disk-0", "default")
         with pytest.raises(
-            StepError, match="no volume for disk-0: claim default/web01-disk-0 was deleted"
+            StepError, match="no volume for disk-0: claim default/web01-disk-0 does not exist"
         ) as caught:
             world.start()
         assert caught.value.code is Exit.INVALID

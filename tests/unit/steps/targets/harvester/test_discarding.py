@@ -35,8 +35,7 @@ def test_the_vm_is_deleted_before_claims_and_images() -> None:
 @pytest.mark.parametrize("start", [True, False])
 def test_a_vm_that_was_handed_over_stays(start: bool) -> None:
     world = built(start=start)
-    if start:
-        world.start()
+    (world.start if start else world.leave_off)()
     with pytest.raises(StepError, match="was already started or handed over") as caught:
         discarded(world)
     assert caught.value.code is Exit.CONFLICT

@@ -51,6 +51,7 @@ def cdi() -> list[Object]:
 
 def left_off() -> list[Object]:
     world = built(World(start=False))
+    world.leave_off()
     return [*world.images(), *world.claims(), *world.vms()]
 
 
@@ -100,7 +101,10 @@ def vm_on(backend: str, case: str) -> Object:
     world.plan = world.plan.model_copy(update={"target": asked.model_copy(update=ours)})
     world.cluster.namespaces.add(asked.namespace)
     world.make_networks()
-    return built(world).vm()
+    built(world)
+    if not asked.start:
+        world.leave_off()
+    return world.vm()
 
 
 @pytest.mark.parametrize("backend", ["backingimage", "cdi"])

@@ -234,8 +234,9 @@ def test_other_owners_stay() -> None:
     assert world.images()[0]["metadata"]["ownerReferences"] == [other]
 
 
-def test_build_removes_the_owners_of_a_vm_that_stays_off() -> None:
+def test_the_owners_of_a_vm_that_stays_off_are_removed() -> None:
     world = built(start=False)
+    world.leave_off()
     assert owned(world) == []
     assert world.vm()["spec"]["runStrategy"] == "Halted"
     assert "belongs to its owner" in world.build()[0]

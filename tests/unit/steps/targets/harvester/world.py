@@ -95,7 +95,7 @@ class World(VmSteps):
 
     def steps(self) -> list[Callable[[], object]]:
         """The steps of the target, in order."""
-        start = [self.start] if self.plan.target.start else []
+        start = [self.start if self.plan.target.start else self.leave_off]
         return [*(lambda n=n: self.publish(n) for n in range(len(self.machine.disks))), self.build, *start]
 
     def served_url(self, disk: str = "disk-0") -> str:

@@ -157,7 +157,7 @@ class LandingWorld(VmSteps):
         ).run()
 
     def vm_objects(self) -> VmObjects:
-        volumes = LandedVolumes(self.plan, self.cluster)
+        volumes = LandedVolumes(self.plan, self.cluster, self.chosen or Names())
         return VmObjects(self.plan, self.cluster, self.time, volumes, clock=self.time.clock)
 
     def delete_scratch(self) -> list[str]:
@@ -166,12 +166,12 @@ class LandingWorld(VmSteps):
     def steps(self) -> list[Callable[[], object]]:
         """The steps of the target, in order."""
         count = range(len(self.machine.disks))
-        start = [self.start] if self.plan.target.start else []
+        start = [self.start if self.plan.target.start else self.leave_off]
         return [
             self.admit,
+            self.build,
             *(lambda n=n: self.export(n) for n in count),
             *(lambda n=n: self.hand_over(n) for n in count),
-            self.build,
             *start,
             self.delete_scratch,
         ]

@@ -73,7 +73,10 @@ def vm_of(case: str) -> Object:
     for rule in asked.networks:
         namespace, _, name = rule.destination.partition("/")
         world.cluster.put(a_network(name, namespace))
-    return built(world).vm()
+    built(world)
+    if not asked.start:
+        world.leave_off()
+    return world.vm()
 
 
 def check(golden: Path, made: list[Object]) -> None:

@@ -374,26 +374,86 @@ def test_a_claim_that_kubernetes_does_not_bind_fails_in_time_and_is_resumed() ->
 # --- build and after
 
 
+def test_the_vm_is_made_before_its_disks_and_cannot_run_without_them() -> None:
+    world = LandingWorld(disks=2)
+    world.admit()
+    world.build()
+    attached = world.vm()["spec"]["template"]["spec"]["volumes"]
+    assert [one["persistentVolumeClaim"]["claimName"] for one in attached] == ["web01-disk-0", "web01-disk-1"]
+    assert world.claims() == []  # a VM that somebody starts waits for them
+    world.export(0)
+    world.hand_over(0)
+    error = failure(world.start)
+    assert error.code is Exit.INVALID
+    assert "web01-disk-1 does not exist" in str(error)
+    assert world.kubevirt.starts == []
+    world.export(1)
+    world.hand_over(1)
+    world.start()
+    assert world.kubevirt.starts == ["web01"]
+
+
+def test_in_one_namespace_there_is_no_vm_over_a_disk_that_lands() -> None:
+    """Its claim exists already, so anybody could start the VM over half a disk."""
+    world = LandingWorld(disks=2, release=TENANT)
+    world.admit()
+    (line,) = world.build()
+    assert "is created after its disks have landed" in line
+    for number in (0, 1):
+        world.export(number)
+        world.build()
+        assert world.cluster.all(MACHINE, TENANT) == []
+        world.hand_over(number)
+    world.start()
+    assert world.kubevirt.starts == ["web01"]
+
+
+def test_a_vm_that_was_deleted_while_its_disks_landed_is_made_again() -> None:
+    world = handed_over()
+    world.build()
+    world.cluster.drop(MACHINE, "web01", TENANT)
+    world.start()
+    assert world.kubevirt.starts == ["web01"]
+
+
+def test_a_vm_of_others_with_the_name_is_not_touched() -> None:
+    world = handed_over()
+    foreign = {
+        "apiVersion": MACHINE.api_version,
+        "kind": MACHINE.kind,
+        "metadata": {"name": "web01", "namespace": TENANT},
+        "spec": {"runStrategy": "Halted", "template": {"spec": {}}},
+    }
+    world.cluster.put(foreign)
+    for step in (world.build, world.start, world.leave_off):
+        assert failure(step).code is Exit.CONFLICT
+    assert world.vm()["spec"] == foreign["spec"]
+
+
 @pytest.mark.parametrize("release", [RELEASE, TENANT])
-def test_a_volume_that_is_not_finished_is_never_attached(release: str) -> None:
+def test_a_volume_that_is_not_finished_is_never_started(release: str) -> None:
     world = LandingWorld(release=release)
     world.admit()
     world.export()
-    assert failure(world.build).code is Exit.INVALID
-    assert world.cluster.all(MACHINE, TENANT) == []
+    world.build()
+    for step in (world.start, world.leave_off):
+        assert failure(step).code is Exit.INVALID
+    assert [one["spec"]["runStrategy"] for one in world.cluster.all(MACHINE, TENANT)] in ([], ["Halted"])
 
 
-def test_a_claim_that_was_bound_but_not_marked_is_not_attached() -> None:
+def test_a_claim_that_was_bound_but_not_marked_is_not_started() -> None:
     world = handed_over()
+    world.build()
     world.claim()["metadata"]["annotations"][markers.UNFINISHED] = "x"
-    assert failure(world.build).code is Exit.INVALID
+    assert failure(world.start).code is Exit.CONFLICT
 
 
-def test_a_claim_that_lost_its_volume_is_not_attached() -> None:
+def test_a_claim_that_lost_its_volume_is_not_started() -> None:
     world = handed_over()
+    world.build()
     world.volumes.moves = False
     world.claim()["status"]["phase"] = "Lost"
-    assert failure(world.build).code is Exit.BUSY
+    assert failure(world.start).code is Exit.BUSY
 
 
 def test_a_disk_that_was_swapped_after_build_is_not_started() -> None:

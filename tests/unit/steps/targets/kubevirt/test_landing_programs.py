@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from steps import admit, build, convert, export, hand_over, preflight
+from steps import admit, build, convert, export, hand_over, preflight, start
 from steps.disk.land import Landed, Source, land
 from steps.disk.volume import Place
 from steps.model import names
@@ -114,7 +114,7 @@ def test_a_disk_gets_from_its_source_to_the_vm(
     assert volume["persistentVolumeClaim"]["claimName"] == final
 
 
-def test_a_changed_byte_ends_the_import_before_the_vm_exists(
+def test_a_changed_byte_ends_the_import_before_the_vm_runs(
     pod: Pod, world: LandingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Server(Behaviour(VMDK)) as server:
@@ -125,7 +125,9 @@ def test_a_changed_byte_ends_the_import_before_the_vm_exists(
             disk.write(b"changed")
         assert pod.run(convert.body, convert.arguments(), "--disk", "disk-0") is Exit.CORRUPT
         assert "does not hold what was written to it" in pod.words
-        assert pod.run(build.body, build.arguments()) is Exit.INVALID
+        assert pod.run(build.body, build.arguments()) is Exit.DONE
+        assert pod.run(start.body, start.arguments()) is Exit.INVALID
+        assert world.kubevirt.starts == []
         for step in (export, convert):  # another Workflow of the run
             assert pod.run(step.body, step.arguments(), "--disk", "disk-0") is Exit.DONE, pod.words
     assert (pod.folder / "disk" / "disk.img").read_bytes() == DISK

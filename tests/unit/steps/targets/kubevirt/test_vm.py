@@ -67,7 +67,7 @@ def test_after_a_success_the_vm_owns_its_disks_and_the_import_owns_nothing() -> 
     assert world.data_volumes() == world.claims() == []
 
 
-def test_a_vm_that_stays_off_owns_its_disks_after_build() -> None:
+def test_a_vm_that_stays_off_owns_its_disks() -> None:
     world = World(start=False)
     world.carry_out()
     assert world.vm()["spec"]["runStrategy"] == "Halted"
