@@ -1,4 +1,4 @@
-"""The real Multus in a lab, and a network for the second NIC of a VM."""
+"""Multus in a lab, the real one or its stand-in, and a network for the second NIC of a VM."""
 
 from __future__ import annotations
 
@@ -16,15 +16,9 @@ LAN: Final = "lan"
 _INSTALL: Final = SCRIPTS / "multus" / "install"
 
 
-def missing() -> str:
-    """Why Multus cannot be installed; empty if it can."""
-    said = subprocess.run([_INSTALL, "--status"], capture_output=True, text=True, check=True).stdout.strip()
-    return said if "there is no program" in said else ""
-
-
 @contextmanager
 def installed(lab: Lab, environment: Mapping[str, str]) -> Iterator[None]:
-    """Multus in the lab that `environment` names; without it KubeVirt's tests expect no such networks."""
+    """Multus in the lab that `environment` names. Without it KubeVirt's tests expect no such networks."""
     subprocess.run([_INSTALL], check=True, env=environment)
     try:
         yield

@@ -37,8 +37,6 @@ a VM if it has none, so vmferry writes it."""
 
 @pytest.fixture(scope="module")
 def second(lab: Lab) -> Iterator[Lab]:
-    if why := multus.missing():
-        pytest.skip(f"NOT RUN: no Multus; {why}")
     with (
         other.running() as found,
         multus.installed(lab, dict(os.environ)),
