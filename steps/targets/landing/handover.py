@@ -40,13 +40,14 @@ from steps.targets.cluster.ownership import (
     owner_references,
     refuse_deleting,
 )
-from steps.targets.cluster.serving import POLL
 from steps.targets.landing.finished import is_finished
 
 log = structlog.get_logger()
 
 BIND_SECONDS: Final = 120.0
 """Seconds that Kubernetes may take to bind the claim; it takes less than one."""
+_LOOK_SECONDS: Final = 0.25
+"""Seconds between two looks whether it is bound: the VM is off meanwhile."""
 
 
 class HandOver:
@@ -251,7 +252,7 @@ class HandOver:
                     f"Kubernetes has not bound it to its volume for {BIND_SECONDS:g} s",
                     f"see its events: kubectl describe pvc {self._name} -n {self._namespace}",
                 )
-            self._stop.sleep(POLL)
+            self._stop.sleep(_LOOK_SECONDS)
 
     def _mark(self) -> None:
         change: Object = {"metadata": {"annotations": self._finished_annotations()}}
