@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
+from steps.model.contract import StepError
 from steps.model.document import Document
 
 
@@ -45,3 +47,29 @@ def warned(check: str, message: str) -> Finding:
 
 def not_checked(check: str, why: str) -> Finding:
     return Finding(check=check, verdict=Verdict.NOT_CHECKED, message=why)
+
+
+class RefusedError(StepError):
+    """Several reasons against an import. Its code is that of the first one."""
+
+    def __init__(self, what: str, reasons: Sequence[StepError]) -> None:
+        self.reasons = tuple(reasons)
+        texts = dict.fromkeys(str(reason) for reason in reasons)
+        super().__init__(reasons[0].code, what, " | ".join(texts))
+
+
+def reasons_of(error: StepError) -> tuple[StepError, ...]:
+    """The single reasons of an error."""
+    return error.reasons if isinstance(error, RefusedError) else (error,)
+
+
+def raise_all(what: str, reasons: Sequence[StepError]) -> None:
+    """Raise all reasons as one error; nothing without any.
+
+    Raises:
+        StepError: the only reason, or a RefusedError with `what`.
+    """
+    if len(reasons) == 1:
+        raise reasons[0]
+    if reasons:
+        raise RefusedError(what, reasons)
