@@ -1,8 +1,8 @@
 """Whether Longhorn has room for volumes, by the rules of its scheduler. Pure.
 
 longhorn-manager scheduler/replica_scheduler.go: a disk takes a replica if enough of it is free, and if the
-sizes of all its replicas stay within what may be provisioned. The replicas of a volume are on different nodes.
-With fewer replicas than requested a volume works, but is degraded.
+sizes of all its replicas stay within what may be provisioned. The replicas of a volume are on different
+nodes. With fewer replicas than requested a volume works, but is degraded.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def _longhorn_room(
             f"{_sizes(placed.homeless)} must be scheduled, and the largest volume for which a disk of "
             f"Longhorn has room has {shown(placed.largest)}"
         )
-        yield _no_room(name, claims, why)
+        yield _no_room(name, why)
     elif placed.least < placed.wanted:
         message = (
             f"Longhorn has room for {placed.least} of the {placed.wanted} replicas of each volume of class "
@@ -258,7 +258,7 @@ def _segment_room(name: str, segments: Sequence[Segment], claims: Sequence[Claim
     if too_large:
         largest = max((_largest_volume(segment) for segment in segments), default=0)
         why = f"{_sizes(too_large)} are needed, and the largest volume that the storage can provide has"
-        yield _no_room(name, claims, f"{why} {shown(largest)}")
+        yield _no_room(name, f"{why} {shown(largest)}")
     elif total > free:
         message = (
             f"the volumes of class {name} need {shown(total)} together, and {shown(free)} are free where one "
@@ -273,8 +273,8 @@ def _largest_volume(segment: Segment) -> int:
     return segment.free if segment.largest is None else min(segment.free, segment.largest)
 
 
-def _no_room(name: str, claims: Sequence[ClaimNeed], why: str) -> StepError:
-    what = f"storage class {name} has no room for the {'disks' if len(claims) > 1 else 'disk'}"
+def _no_room(name: str, why: str) -> StepError:
+    what = f"storage class {name} has no room for the disks"
     remedy = (
         "free room, add storage, or name another class in spec.storageClass or spec.diskMapping, then retry"
     )

@@ -56,10 +56,8 @@ def refuse_foreign(resource: Object, plan: Plan) -> None:
     labels, metadata = labels_of(resource), resource["metadata"]
     why = "it was not created by an import"
     if LABEL_NAME in labels:
-        namespace = labels.get(LABEL_NAMESPACE)
-        why = "it belongs to an import of another namespace"
-        if namespace in (plan.import_.namespace, plan.target.namespace):
-            why = f"it belongs to import {namespace}/{labels[LABEL_NAME]} (uid {labels.get(LABEL_UID)})"
+        owner_name = f"{labels.get(LABEL_NAMESPACE)}/{labels[LABEL_NAME]}"
+        why = f"it belongs to import {owner_name} (uid {labels.get(LABEL_UID)})"
     raise StepError(
         Exit.CONFLICT,
         f"{resource['kind']} {metadata.get('namespace')}/{metadata['name']} already exists",

@@ -22,18 +22,25 @@ def made() -> Iterator[str]:
     """The name of the check in each call that makes a finding or records a refusal."""
     for path in sorted(TARGETS.rglob("*.py")):
         tree = ast.parse(path.read_text())
-        constants = dict(assigned(tree))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and node.args and called(node) in MAKERS:
-                first = node.args[0]
-                value = constants.get(first.id, first) if isinstance(first, ast.Name) else first
-                if (text := name_of(value)) is not None:
-                    yield text
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        everywhere = dict(pair for node in tree.body for pair in assigned(node))
+        for function in functions:
+            yield from made_in(function, everywhere | dict(assigned(function)))
+
+
+def made_in(function: ast.FunctionDef, constants: dict[str, ast.expr]) -> Iterator[str]:
+    """The names in the calls of one function."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and node.args and called(node) in MAKERS:
+            first = node.args[0]
+            value = constants.get(first.id, first) if isinstance(first, ast.Name) else first
+            if (text := name_of(value)) is not None:
+                yield text
 
 
 def assigned(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """Names and their values."""
-    for node in ast.walk(tree):
+    for node in [tree] if isinstance(tree, ast.Assign | ast.AnnAssign) else ast.walk(tree):
         targets = node.targets if isinstance(node, ast.Assign) else []
         if isinstance(node, ast.AnnAssign):
             targets = [node.target]

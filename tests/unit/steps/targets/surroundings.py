@@ -16,7 +16,7 @@ from steps.model.kinds import (
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 
 LONGHORN_SYSTEM: Final = "longhorn-system"
-TIB: Final = 1 << 40
+SIZE: Final = 100 << 40
 
 
 def furnish(cluster: FakeCluster, *classes: str) -> None:
@@ -47,8 +47,8 @@ def a_node(
 def a_longhorn_node(
     name: str = "node-0",
     *,
-    maximum: int = TIB,
-    available: int = TIB,
+    maximum: int = SIZE,
+    available: int = SIZE,
     scheduled: int = 0,
     reserved: int = 0,
     **spec: Any,
@@ -73,7 +73,7 @@ def a_longhorn_setting(name: str, value: str) -> Object:
 
 
 def a_capacity(
-    storage_class: str, capacity: str | None = "1Ti", *, largest: str = "", segment: str = "0"
+    storage_class: str, capacity: str | None = "100Ti", *, largest: str = "", segment: str = "0"
 ) -> Object:
     """What a driver reports about a class in one part of the cluster."""
     found = _object(CSI_CAPACITY, f"csisc-{storage_class}-{segment}", "kube-system")

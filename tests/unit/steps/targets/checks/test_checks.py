@@ -24,7 +24,6 @@ from steps.model.kinds import (
     STORAGE_PROFILE,
     Kind,
 )
-from steps.model.names import LABEL_UID
 from steps.model.plan import DiskRule, MacPolicy, NetworkRule
 from steps.targets.harvester.admission_check import AdmissionCheck
 from tests.unit.builders import a_disk
@@ -100,20 +99,6 @@ class TestName:
         assert error.code is Exit.CONFLICT
         assert "VirtualMachine default/web-01 already exists" in str(error)
         assert "targetVirtualMachineName" in str(error)
-
-    def test_an_import_of_another_namespace_that_made_the_vm_is_not_named(self, make: Make) -> None:
-        world = make()
-        vm = another_vm("default", "web01", "02:00:00:00:00:01")
-        vm["metadata"]["labels"] = {
-            LABEL_UID: "another",
-            "migration.harvesterhci.io/import-name": "payroll",
-            "migration.harvesterhci.io/import-namespace": "finance",
-        }
-        world.cluster.put(vm)
-        text = str(refused(world))
-        assert "an import of another namespace" in text
-        assert "payroll" not in text
-        assert "finance" not in text
 
 
 class TestMacAddresses:
