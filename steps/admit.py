@@ -12,11 +12,11 @@ needs a right on the cluster.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from steps.model import names
-from steps.model.admission import Admission, Verdict, raise_all, reasons_of
+from steps.model.admission import Admission, Finding, Verdict, findings_of, raise_all, reasons_of
 from steps.model.concerns import about
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import write_atomically
@@ -71,9 +71,7 @@ def body(context: Context) -> None:
         lambda: target.admit(target_shape, volumes),
         run_files.check_limits,
     )
-    for finding in admission.findings:
-        log_finding = log.info if finding.verdict is Verdict.PASSED else log.warning
-        log_finding(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
+    _log_findings(admission.findings)
     for disk, name in volumes.names.items():
         log.info("name of the volume", disk=disk, volume=name)
     run_files.prepare(target_shape)
@@ -97,6 +95,7 @@ def _accepted(what: str, admit: Callable[[], Admission], check_limits: Callable[
         if is_retryable(error.code):
             raise
         reasons += reasons_of(error)
+        _log_findings(findings_of(error))
     try:
         check_limits()
     except StepError as error:
@@ -105,6 +104,12 @@ def _accepted(what: str, admit: Callable[[], Admission], check_limits: Callable[
         reasons += reasons_of(error)
     raise_all(what, reasons)
     return admission
+
+
+def _log_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        log_finding = log.info if finding.verdict is Verdict.PASSED else log.warning
+        log_finding(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
 
 
 class FolderFiles:

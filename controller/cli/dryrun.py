@@ -20,7 +20,7 @@ from controller.manifests.resolve import Job
 from controller.step_program import write_credentials
 from controller.units import size
 from steps.model import matching
-from steps.model.admission import Admission, not_checked, reasons_of
+from steps.model.admission import Admission, findings_of, not_checked, reasons_of
 from steps.model.collisions import collisions
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
@@ -136,7 +136,7 @@ def _ask_target(plan: Plan, machine: Machine, target_shape: Shape, stop: Stop) -
         if is_retryable(error.code):
             return TargetAnswer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
         refused = tuple((reason.code, str(reason)) for reason in reasons_of(error))
-        return TargetAnswer(refused=refused, volumes=volumes)
+        return TargetAnswer(Admission(findings=findings_of(error)), refused, volumes)
 
 
 def with_collisions(results: Sequence[DryRunResult]) -> list[DryRunResult]:

@@ -50,12 +50,18 @@ def not_checked(check: str, why: str) -> Finding:
 
 
 class RefusedError(StepError):
-    """Several reasons against an import. Its code is that of the first one."""
+    """All reasons against an import, and what else was found. Its code is that of the first reason."""
 
-    def __init__(self, what: str, reasons: Sequence[StepError]) -> None:
+    def __init__(self, what: str, reasons: Sequence[StepError], findings: Sequence[Finding] = ()) -> None:
+        """`what` is used only for several reasons."""
         self.reasons = tuple(reasons)
-        texts = dict.fromkeys(str(reason) for reason in reasons)
-        super().__init__(reasons[0].code, what, " | ".join(texts))
+        self.findings = tuple(findings)
+        first = self.reasons[0]
+        if len(self.reasons) == 1:
+            super().__init__(first.code, first.what, first.why, first.remedy)
+        else:
+            texts = dict.fromkeys(str(reason) for reason in self.reasons)
+            super().__init__(first.code, what, " | ".join(texts))
 
 
 def reasons_of(error: StepError) -> tuple[StepError, ...]:
@@ -63,13 +69,16 @@ def reasons_of(error: StepError) -> tuple[StepError, ...]:
     return error.reasons if isinstance(error, RefusedError) else (error,)
 
 
-def raise_all(what: str, reasons: Sequence[StepError]) -> None:
+def findings_of(error: StepError) -> tuple[Finding, ...]:
+    """What else was found besides the reasons of an error."""
+    return error.findings if isinstance(error, RefusedError) else ()
+
+
+def raise_all(what: str, reasons: Sequence[StepError], findings: Sequence[Finding] = ()) -> None:
     """Raise all reasons as one error; nothing without any.
 
     Raises:
-        StepError: the only reason, or a RefusedError with `what`.
+        RefusedError: there is at least one reason.
     """
-    if len(reasons) == 1:
-        raise reasons[0]
     if reasons:
-        raise RefusedError(what, reasons)
+        raise RefusedError(what, reasons, findings)

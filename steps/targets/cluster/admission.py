@@ -156,7 +156,7 @@ class AdmissionReport:
         Raises:
             StepError: all reasons why the cluster refuses, with the code of the first.
         """
-        raise_all(f"the cluster refuses {self._vm}", self._reasons)
+        raise_all(f"the cluster refuses {self._vm}", self._reasons, self._findings)
         return Admission(findings=tuple(self._findings))
 
 
