@@ -55,8 +55,18 @@ def judge(facts: TargetFacts, needs: Needs) -> Iterator[Result]:
     for name, claims in by_class(needs.claims).items():
         found = facts.classes.get(name, Unknown("it was not read"))
         yield from class_capable(name, found, claims)
-        yield from class_room(name, found, claims)
-    yield from node_fits(facts.nodes, needs)
+        yield from _estimates(f"capacity of {name}", class_room(name, found, claims), needs)
+    yield from _estimates(NODE, node_fits(facts.nodes, needs), needs)
+
+
+def _estimates(check: str, results: Iterable[Result], needs: Needs) -> Iterator[Result]:
+    """Results that rest on numbers which others report, and which a person may know better.
+
+    `skipPreflightChecks` makes a warning of each refusal.
+    """
+    for result in results:
+        skipped = needs.plan.skip_preflight_checks and isinstance(result, StepError)
+        yield warned(check, str(result)) if skipped else result
 
 
 def by_class(claims: Iterable[ClaimNeed]) -> Mapping[str, list[ClaimNeed]]:

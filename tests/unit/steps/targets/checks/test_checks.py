@@ -412,6 +412,19 @@ class TestNode:
         assert verdicts(world, "node") == [Verdict.NOT_CHECKED]
 
 
+def test_with_skipped_checks_room_and_nodes_only_warn(make: Make) -> None:
+    world = make()
+    world.cluster.put(a_capacity("ceph", "1Mi"))
+    only_longhorn_nodes(world, a_longhorn_node("full", available=0))
+    the_only_node(world, memory="1Mi")
+    assert refused(world).code is Exit.NO_SPACE
+    world.plan = world.plan.model_copy(update={"skip_preflight_checks": True})
+    for check in (f"capacity of {class_of(world)}", "node"):
+        assert verdicts(world, check) == [Verdict.WARNED]
+    world.cluster.put(another_vm("default", "web01", MAC))
+    assert refused(world).code is Exit.CONFLICT
+
+
 def test_all_faults_are_reported_at_once(make: Make) -> None:
     world = make(networks=(VLAN,), storage_class="gone")
     world.cluster.drop(NAD, "vlan1", "default")
