@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from steps.model import names
 from steps.model.admission import Admission, Finding, Verdict, findings_of, raise_all, reasons_of
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     ClaimsFor = Callable[[Volumes], LandingClaims]
 
+T = TypeVar("T")
 ADMISSION: Final = "admission.json"
 DISKS: Final = "disks.json"
 EPILOG: Final = """\
@@ -67,7 +68,7 @@ def body(context: Context) -> None:
     target = connect(plan, context.into, context.stop, machine=machine, scratch=run_files.scratch_needs())
     volumes = run_files.chosen_now() or target.name_volumes(target_shape, run_files.previous())
     admission = _accepted(
-        f"{machine.name} cannot be imported",
+        f"the cluster refuses {machine.name}",
         lambda: target.admit(target_shape, volumes),
         run_files.check_limits,
     )
@@ -88,22 +89,28 @@ def _accepted(what: str, admit: Callable[[], Admission], check_limits: Callable[
     Raises:
         StepError: with every reason; or the first temporary error.
     """
-    admission, reasons = Admission(), list[StepError]()
-    try:
-        admission = admit()
-    except StepError as error:
-        if is_retryable(error.code):
-            raise
-        reasons += reasons_of(error)
+    refusals: list[StepError] = []
+    admission = _unless_refused(admit, refusals)
+    _unless_refused(check_limits, refusals)
+    for error in refusals:
         _log_findings(findings_of(error))
+    raise_all(what, [reason for error in refusals for reason in reasons_of(error)])
+    return admission or Admission()
+
+
+def _unless_refused(call: Callable[[], T], refusals: list[StepError]) -> T | None:
+    """The result of `call`; None after a permanent error, which is added to `refusals`.
+
+    Raises:
+        StepError: a temporary error.
+    """
     try:
-        check_limits()
+        return call()
     except StepError as error:
         if is_retryable(error.code):
             raise
-        reasons += reasons_of(error)
-    raise_all(what, reasons)
-    return admission
+        refusals.append(error)
+        return None
 
 
 def _log_findings(findings: Iterable[Finding]) -> None:
