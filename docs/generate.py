@@ -83,6 +83,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "reference/rights.md": tables.rights,
 }
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
+    "checks": tables.checks,
     "commands": tables.commands,
     "exit-codes": tables.exits,
     "actions": tables.actions,

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from controller.cli.main import app
 from steps.model.contract import Exit, is_retryable
 from steps.model.kinds import GROUP
+from steps.targets.checks.catalogue import CHECKS
 from workflows.api.crd import KINDS, VERSION, Kind
 from workflows.api.schema import structural
 from workflows.stages import STAGES
@@ -268,6 +269,29 @@ def _by_place(found: Json) -> dict[tuple[str, str], str]:
         if more:
             rows["release namespace", resource] = " ".join(more)
     return rows
+
+
+# --- checks
+
+
+def checks() -> str:
+    """The checks of a target in a cluster."""
+    return "\n".join(
+        _table(
+            ("check", "target", "refuses the import when", "warns when", "not checked when", "reads"),
+            (
+                (
+                    f"`{check.name}`",
+                    check.targets,
+                    check.refuses or "never",
+                    check.warns,
+                    check.not_checked,
+                    "<br>".join(f"`{right}`" for right in check.reads),
+                )
+                for check in CHECKS
+            ),
+        )
+    )
 
 
 # --- text

@@ -12,17 +12,17 @@ needs a right on the cluster.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from steps.model import names
-from steps.model.admission import Verdict
+from steps.model.admission import Admission, Finding, Verdict, findings_of, raise_all, reasons_of
 from steps.model.concerns import about
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import write_atomically
 from steps.model.landing import MixedDisk
 from steps.model.limits import exceeded
-from steps.model.machine import Machine
+from steps.model.machine import Disk, Machine
 from steps.model.mapping import Shape, blocking, disk_way, shape
 from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import VOLUMES, Volumes
@@ -30,11 +30,13 @@ from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
 
 if TYPE_CHECKING:
+    from steps.targets.checks.facts import ClaimNeed
     from steps.targets.cluster.run_objects import RunObjects
     from steps.targets.landing.claims import LandingClaims
 
     ClaimsFor = Callable[[Volumes], LandingClaims]
 
+T = TypeVar("T")
 ADMISSION: Final = "admission.json"
 DISKS: Final = "disks.json"
 EPILOG: Final = """\
@@ -61,21 +63,60 @@ def arguments() -> Arguments:
 def body(context: Context) -> None:
     plan = context.plan()
     run_files = _cluster_files(context, plan) if context.arguments.workflow else FolderFiles(context)
-    machine = run_files.prepared_machine()
+    machine = run_files.machine()
     target_shape = shape(plan, machine)
-    target = connect(plan, context.into, context.stop, machine=machine)
+    target = connect(plan, context.into, context.stop, machine=machine, scratch=run_files.scratch_needs())
     volumes = run_files.chosen_now() or target.name_volumes(target_shape, run_files.previous())
-    admission = target.admit(target_shape, volumes)
-    for finding in admission.findings:
-        log_finding = log.info if finding.verdict is Verdict.PASSED else log.warning
-        log_finding(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
+    admission = _accepted(
+        f"the cluster refuses {machine.name}",
+        lambda: target.admit(target_shape, volumes),
+        run_files.check_limits,
+    )
+    _log_findings(admission.findings)
     for disk, name in volumes.names.items():
         log.info("name of the volume", disk=disk, volume=name)
+    run_files.prepare(target_shape)
     run_files.save(volumes)
     disks = run_files.disks(target_shape, volumes)
     volumes.save(context.outputs / VOLUMES)
     admission.save(context.outputs / ADMISSION)
     write_atomically(context.outputs / DISKS, json.dumps(disks))
+
+
+def _accepted(what: str, admit: Callable[[], Admission], check_limits: Callable[[], None]) -> Admission:
+    """What the target has found, if neither it nor a limit of the installation refuses the import.
+
+    Raises:
+        StepError: with every reason; or the first temporary error.
+    """
+    refusals: list[StepError] = []
+    admission = _unless_refused(admit, refusals)
+    _unless_refused(check_limits, refusals)
+    for error in refusals:
+        _log_findings(findings_of(error))
+    raise_all(what, [reason for error in refusals for reason in reasons_of(error)])
+    return admission or Admission()
+
+
+def _unless_refused(call: Callable[[], T], refusals: list[StepError]) -> T | None:
+    """The result of `call`; None after a permanent error, which is added to `refusals`.
+
+    Raises:
+        StepError: a temporary error.
+    """
+    try:
+        return call()
+    except StepError as error:
+        if is_retryable(error.code):
+            raise
+        refusals.append(error)
+        return None
+
+
+def _log_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        log_finding = log.info if finding.verdict is Verdict.PASSED else log.warning
+        log_finding(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
 
 
 class FolderFiles:
@@ -84,9 +125,19 @@ class FolderFiles:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def prepared_machine(self) -> Machine:
+    def machine(self) -> Machine:
         """The VM that `preflight` found."""
         return self._context.machine()
+
+    def scratch_needs(self) -> list[ClaimNeed]:
+        """None: scratch is a folder of this host."""
+        return []
+
+    def check_limits(self) -> None:
+        """Nothing: the limits are those of an installation in a cluster."""
+
+    def prepare(self, target_shape: Shape) -> None:
+        """Nothing: the runner makes the folders."""
 
     def chosen_now(self) -> Volumes | None:
         """The names that this attempt chose; None before that."""
@@ -112,10 +163,29 @@ class ClusterFiles:
         self._machine = machine
         self._workflow = workflow
 
-    def prepared_machine(self) -> Machine:
-        """The VM that `preflight` found. Everything that later stages mount for it exists then."""
-        self._run_objects.prepare(self._machine)
+    def machine(self) -> Machine:
+        """The VM that `preflight` found."""
         return self._machine
+
+    def scratch_needs(self) -> list[ClaimNeed]:
+        """The scratch claims that do not exist yet."""
+        return self._run_objects.scratch_needs(self._scratch_disks())
+
+    def check_limits(self) -> None:
+        """Raise StepError (NO_SPACE) unless the installation's limit allows the scratch of these disks."""
+        self._run_objects.check_limit(self._scratch_disks())
+
+    def prepare(self, target_shape: Shape) -> None:
+        """Create everything that later stages mount for the VM.
+
+        Raises:
+            StepError: CONFLICT, if another import is creating a VM of this name; others of `RunObjects`.
+        """
+        self._run_objects.prepare(self._machine, target_shape)
+
+    def _scratch_disks(self) -> Sequence[Disk]:
+        """The disks that are copied to scratch."""
+        return self._machine.disks
 
     def disks(self, target_shape: Shape, volumes: Volumes) -> list[Any]:
         """As above."""
@@ -141,10 +211,12 @@ class LandingFiles(ClusterFiles):
         super().__init__(run_objects, machine, workflow)
         self._claims = claims
 
-    def prepared_machine(self) -> Machine:
-        """The VM that `preflight` found."""
-        self._run_objects.publish_machine(self._machine)
-        return self._machine
+    def prepare(self, target_shape: Shape) -> None:
+        """Publish the VM; `disks` creates the claims. Raises StepError as above."""
+        self._run_objects.publish_machine(self._machine, target_shape)
+
+    def _scratch_disks(self) -> Sequence[Disk]:
+        return ()
 
     def disks(self, target_shape: Shape, volumes: Volumes) -> list[Any]:
         """Where the disks land. The claims exist then; the target has accepted the VM before."""
@@ -160,9 +232,12 @@ class MixedFiles(LandingFiles):
         super().__init__(run_objects, machine, workflow, claims)
         self._plan = plan
 
+    def _scratch_disks(self) -> Sequence[Disk]:
+        return [disk for disk in self._machine.disks if disk_way(disk, self._plan.target) is DiskWay.PULL]
+
     def disks(self, target_shape: Shape, volumes: Volumes) -> list[Any]:
         """Where each disk is copied to, in the order of the VM."""
-        pulled = [disk for disk in self._machine.disks if disk_way(disk, self._plan.target) is DiskWay.PULL]
+        pulled = self._scratch_disks()
         scratch = self._run_objects.scratch_claims(pulled)
         landed = self._claims(volumes).ensure(target_shape, scratch)
         self._run_objects.ensure_services(pulled)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,8 @@ from controller.manifests.resolve import Job
 from controller.step_program import write_credentials
 from controller.units import size
 from steps.model import matching
-from steps.model.admission import Admission, not_checked
+from steps.model.admission import Admission, findings_of, not_checked, reasons_of
+from steps.model.collisions import collisions
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
 from steps.model.mapping import Shape, shape
@@ -134,7 +135,27 @@ def _ask_target(plan: Plan, machine: Machine, target_shape: Shape, stop: Stop) -
     except StepError as error:
         if is_retryable(error.code):
             return TargetAnswer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
-        return TargetAnswer(refused=((error.code, str(error)),), volumes=volumes)
+        refused = tuple((reason.code, str(reason)) for reason in reasons_of(error))
+        return TargetAnswer(Admission(findings=findings_of(error)), refused, volumes)
+
+
+def with_collisions(results: Sequence[DryRunResult]) -> list[DryRunResult]:
+    """The results with what VMs of the plan have in common that only one VM may have at its target.
+
+    In folders they do not meet.
+    """
+    vms = {
+        number: (f"{result.job.plan.import_.namespace}/{result.job.name}", result.shape)
+        for number, result in enumerate(results)
+        if result.shape is not None and result.job.plan.target.kind is not TargetKind.DIRECTORY
+    }
+    found = dict(zip(vms, collisions(list(vms.values())), strict=True))
+    return [
+        replace(
+            result, reasons=(*result.reasons, *((error.code, str(error)) for error in found.get(number, ())))
+        )
+        for number, result in enumerate(results)
+    ]
 
 
 def document(result: DryRunResult) -> dict[str, Any]:

@@ -312,7 +312,7 @@ def plan(
     )
     stop = Stop()
     jobs = _jobs(filename, settings, _mapping_choice(mapping_file))
-    results = [dryrun.dry_run(job, stop) for job in jobs]
+    results = dryrun.with_collisions([dryrun.dry_run(job, stop) for job in jobs])
     if output is not OutputFormat.TABLE:
         dump([dryrun.document(result) for result in results], output)
     else:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from controller.local import stale
 from controller.local.cluster_target import TARGET, ClusterArguments, ClusterTarget, PortAllocator, save
@@ -19,6 +19,7 @@ from controller.local.rundir import RunDir
 from controller.local.runner import FIRST_DELAY, STOPPED, Runner, TransferSlots
 from controller.manifests.resolve import Job
 from steps.model import names
+from steps.model.collisions import Reservations
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
 from steps.model.naming import target_name
@@ -206,8 +207,8 @@ async def run_all(
     runs: Sequence[EmbeddedRun], watch: Watcher, *, first_delay: float = FIRST_DELAY
 ) -> list[ImportResult]:
     """Run imports in parallel to their end; SIGINT and SIGTERM stop them cleanly."""
-    slots, ports = TransferSlots(), PortAllocator()
-    runners = [_runner(run, slots, ports, watch, first_delay) for run in runs]
+    shared = _Shared(TransferSlots(), PortAllocator(), Reservations())
+    runners = [_runner(run, shared, watch, first_delay) for run in runs]
 
     def stop() -> None:
         for runner in runners:
@@ -230,18 +231,28 @@ async def _tick(watch: Watcher) -> None:
         watch.tick()
 
 
-def _runner(
-    run: EmbeddedRun, slots: TransferSlots, ports: PortAllocator, watch: Watcher, first_delay: float
-) -> Runner:
+class _Shared(NamedTuple):
+    """What the imports of one process share."""
+
+    slots: TransferSlots
+    ports: PortAllocator
+    reservations: Reservations
+
+
+def _runner(run: EmbeddedRun, shared: _Shared, watch: Watcher, first_delay: float) -> Runner:
     def changed() -> None:
         watch.changed(run.name, run.record.workflow)
 
     def warn(message: str) -> None:
         watch.warn(run.name, message)
 
-    cluster = ClusterArguments(run.rundir, ports) if (run.rundir.notes / TARGET).exists() else None
+    cluster = ClusterArguments(run.rundir, shared.ports) if (run.rundir.notes / TARGET).exists() else None
     launcher = Launcher(run.rundir, run.lock, cluster, warn)
-    return Runner(run.rundir, run.record, launcher, slots, changed, warn, first_delay=first_delay)
+    return Runner(
+        *(run.rundir, run.record, launcher, shared.slots, changed, warn),
+        reservations=shared.reservations,
+        first_delay=first_delay,
+    )
 
 
 def _result(run: EmbeddedRun, phase: Phase) -> ImportResult:

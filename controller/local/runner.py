@@ -7,6 +7,7 @@ runner loses nothing; `Record.reopen` and another `Runner.run` resume from it.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -14,6 +15,8 @@ from typing import Final
 from controller.local.process import Launcher, StepResult, title
 from controller.local.record import Record
 from controller.local.rundir import RunDir
+from controller.units import size
+from steps.model.collisions import Reservations
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Machine, Severity
 from steps.model.mapping import shape
@@ -21,6 +24,7 @@ from steps.model.plan import Plan
 from steps.runtime.program import MACHINE, PLAN
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
 from workflows.stages import (
+    ADMIT,
     CHECKS,
     DEFAULT_LIMITS,
     HALT,
@@ -65,7 +69,8 @@ Instance = tuple[str, str | None]
 class Runner:
     """Runs one import through its stages.
 
-    `changed` is called after every change of the record, `warn` with each warning.
+    `changed` is called after every change of the record, `warn` with each warning. The imports of one process
+    have common `reservations`.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Runner:
         changed: Callable[[], None],
         warn: Callable[[str], None] = lambda _: None,
         *,
+        reservations: Reservations | None = None,
         first_delay: float = FIRST_DELAY,
     ) -> None:
         self._rundir = rundir
@@ -85,6 +91,7 @@ class Runner:
         self._slots = slots
         self._changed = changed
         self._warn = warn
+        self._reservations = reservations or Reservations()
         self._first_delay = first_delay
         self._stopping = asyncio.Event()
         self._plan = Plan.load(rundir.request / PLAN)
@@ -106,6 +113,7 @@ class Runner:
         await self._run_stages(self._stages_in(IMPORT))
         self._disks = self._read_disks()
         self._warn_of_admission()
+        self._warn_of_room()
         async with self._slots.machines:
             await self._run_stages(self._stages_in(TRANSFER, DISKS))
         await self._run_stages(self._stages_in(FINISH))
@@ -251,16 +259,28 @@ class Runner:
                 self._changed()
 
         try:
+            if stage.name == ADMIT:
+                self._reserve()
             attempt = await self._launcher.run(stage, disk, progress)
         except OSError as error:  # no process, no space in /tmp: only this stage fails
             words = f"cannot run the step: {error}; fix the problem, then retry"
             attempt = StepResult(code=Exit.INTERNAL, words=words)
-        except StepError as error:  # no port for serving
+        except StepError as error:  # no port for serving, or the name is taken by another import
             attempt = StepResult(code=error.code, words=str(error))
         attempt = self._with_sibling_blamed(attempt, stage, disk)
         self._record.end(path, number, attempt.code, attempt.words, attempt.outputs, attempt.container)
         self._changed()
         return attempt
+
+    def _reserve(self) -> None:
+        """Reserve the name and MAC addresses of the VM among the imports of this process.
+
+        Raises:
+            StepError: CONFLICT, if another one has one of them.
+        """
+        machine = Machine.load(self._rundir.request / MACHINE)
+        import_ = self._plan.import_
+        self._reservations.reserve(f"{import_.namespace}/{import_.name}", shape(self._plan, machine))
 
     async def _wait_before_retry(self, name: str, seconds: float) -> None:
         if seconds >= 1 and not self._stopping.is_set():
@@ -314,6 +334,19 @@ class Runner:
             if concern.severity is Severity.WARN:
                 self._warn(str(concern))
         return tuple(disk.id for disk in machine.disks)
+
+    def _warn_of_room(self) -> None:
+        """Warn if this computer has less room than the disks use at the source: zeros are not copied."""
+        if not self._disks:
+            return
+        disks = Machine.load(self._rundir.request / MACHINE).disks
+        used = sum(disk.capacity if disk.allocated is None else disk.allocated for disk in disks)
+        free = shutil.disk_usage(self._rundir.root).free
+        if used > free:
+            self._warn(
+                f"{self._rundir.root} has {size(free)} free, and the disks use {size(used)} at the source: "
+                "the copy may not fit"
+            )
 
     def _warn_of_admission(self) -> None:
         """Warn about changes that the target would make, and about what could not be checked."""

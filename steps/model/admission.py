@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
+from steps.model.contract import StepError
 from steps.model.document import Document
 
 
@@ -45,3 +47,38 @@ def warned(check: str, message: str) -> Finding:
 
 def not_checked(check: str, why: str) -> Finding:
     return Finding(check=check, verdict=Verdict.NOT_CHECKED, message=why)
+
+
+class RefusedError(StepError):
+    """All reasons against an import, and what else was found. Its code is that of the first reason."""
+
+    def __init__(self, what: str, reasons: Sequence[StepError], findings: Sequence[Finding] = ()) -> None:
+        """`what` is used only for several reasons."""
+        self.reasons = tuple(reasons)
+        self.findings = tuple(findings)
+        first = self.reasons[0]
+        if len(self.reasons) == 1:
+            super().__init__(first.code, first.what, first.why, first.remedy)
+        else:
+            texts = dict.fromkeys(str(reason) for reason in self.reasons)
+            super().__init__(first.code, what, " | ".join(texts))
+
+
+def reasons_of(error: StepError) -> tuple[StepError, ...]:
+    """The single reasons of an error."""
+    return error.reasons if isinstance(error, RefusedError) else (error,)
+
+
+def findings_of(error: StepError) -> tuple[Finding, ...]:
+    """What else was found besides the reasons of an error."""
+    return error.findings if isinstance(error, RefusedError) else ()
+
+
+def raise_all(what: str, reasons: Sequence[StepError], findings: Sequence[Finding] = ()) -> None:
+    """Raise all reasons as one error; nothing without any.
+
+    Raises:
+        RefusedError: there is at least one reason.
+    """
+    if reasons:
+        raise RefusedError(what, reasons, findings)

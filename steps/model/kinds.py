@@ -44,6 +44,7 @@ class Kind(NamedTuple):
 
 
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
+NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
 POD: Final = Kind("v1", "Pod", "pods")
 SERVICE: Final = Kind("v1", "Service", "services")
 SECRET: Final = Kind("v1", "Secret", "secrets")
@@ -52,6 +53,7 @@ RESOURCE_QUOTA: Final = Kind("v1", "ResourceQuota", "resourcequotas")
 CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 PERSISTENT_VOLUME: Final = Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
+CSI_CAPACITY: Final = Kind("storage.k8s.io/v1", "CSIStorageCapacity", "csistoragecapacities")
 CSI_DRIVER: Final = Kind("storage.k8s.io/v1", "CSIDriver", "csidrivers", namespaced=False)
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
 WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
@@ -74,6 +76,8 @@ STORAGE_PROFILE: Final = Kind(
 )
 CDI_CONFIG: Final = Kind("cdi.kubevirt.io/v1beta1", "CDIConfig", "cdiconfigs", namespaced=False)
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
+LONGHORN_NODE: Final = Kind("longhorn.io/v1beta2", "Node", "nodes")
+LONGHORN_SETTING: Final = Kind("longhorn.io/v1beta2", "Setting", "settings")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
 NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
 REFERENCE_GRANT: Final = Kind("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "referencegrants")
@@ -87,6 +91,7 @@ KINDS: Final = {
     for kind in (
         *(
             CONFIG_MAP,
+            NODE,
             POD,
             SERVICE,
             SECRET,
@@ -95,6 +100,7 @@ KINDS: Final = {
             CLAIM,
             PERSISTENT_VOLUME,
             STORAGE_CLASS,
+            CSI_CAPACITY,
             CSI_DRIVER,
             LEASE,
             DEPLOYMENT,
@@ -109,6 +115,7 @@ KINDS: Final = {
             *SOURCES.values(),
         ),
         *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, CDI_CONFIG, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
+        *(LONGHORN_NODE, LONGHORN_SETTING),
     )
 }
 

@@ -23,6 +23,9 @@ LABEL_SCRATCH: Final = f"{GROUP}/scratch"
 podGC, like all pods, except those that finished before a retry, as Argo watches pods labelled
 completed=false only (workflow/controller/pod/controller.go; seen). `delete-scratch` has to delete these, by
 `LABEL_RUN`."""
+LABEL_VM: Final = f"{GROUP}/vm"
+LABEL_VM_NAMESPACE: Final = f"{GROUP}/vm-namespace"
+"""On the ConfigMap with the result of preflight: name and namespace of the VM that the run creates."""
 LABEL_NOTES: Final = f"{GROUP}/notes"
 """On the claim with the records of a landing: the id of its disk."""
 LABEL_SOURCE: Final = f"{GROUP}/source"

@@ -20,13 +20,18 @@ cannot reach the API server reports `failed calling webhook` instead: that is no
 
 
 class DuplicateMacError(StepError):
-    """Another VM has one of the MAC addresses. The webhook does not name it."""
+    """Another VM has one of the MAC addresses. Harvester's webhook names neither."""
+
+
+class MissingNetworkError(StepError):
+    """A NetworkAttachmentDefinition of the VM does not exist."""
 
 
 class _Rule(NamedTuple):
     words: re.Pattern[str]
     code: Exit
     remedy: str
+    error: type[StepError] = StepError
 
 
 _RULES: Final = (
@@ -41,6 +46,7 @@ _RULES: Final = (
         re.compile(r'network-attachment-definitions?[^ ]* "[^"]*" not found'),
         Exit.NOT_FOUND,
         "create that NetworkAttachmentDefinition, or correct spec.networkMapping, then retry",
+        MissingNetworkError,
     ),
     _Rule(
         re.compile(
@@ -72,6 +78,6 @@ def refusal(what: str, status: int, message: str) -> StepError | None:
         return DuplicateMacError(Exit.CONFLICT, what, message, "another VM has a MAC address of this VM")
     for rule in _RULES:
         if rule.words.search(words):
-            return StepError(rule.code, what, message, rule.remedy)
+            return rule.error(rule.code, what, message, rule.remedy)
     code, remedy = _STATUS.get(status, (Exit.INVALID, ""))
     return StepError(code, what, message, remedy)

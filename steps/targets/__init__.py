@@ -16,6 +16,7 @@ from steps.targets.target import Target
 
 if TYPE_CHECKING:
     from steps.runtime.cluster import Cluster
+    from steps.targets.checks.facts import ClaimNeed
     from steps.targets.cluster.completion import DiskObjects, WorkflowRef
     from steps.targets.cluster.serving import Serving
     from steps.targets.cluster.target import ClusterTarget
@@ -29,12 +30,14 @@ def connect(
     *,
     serving: Serving | None = None,
     machine: Machine | None = None,
+    scratch: Sequence[ClaimNeed] = (),
     volumes: Volumes | None = None,
     workflow: WorkflowRef | None = None,
 ) -> Target:
     """The target in the plan. `into` is the folder of the directory target.
 
     A target in a cluster admits `machine`, and publishes its disks from the URLs where they are served.
+    `scratch` are the claims for its disks that do not exist yet, besides its volumes.
     `volumes` are the names that were chosen for its volumes. `workflow` is the Workflow that runs the step,
     or None.
 
@@ -53,6 +56,7 @@ def connect(
         stop,
         serving=serving,
         machine=machine,
+        scratch=scratch,
         volumes=volumes,
         workflow=workflow,
     )
@@ -65,6 +69,7 @@ def in_cluster(
     *,
     serving: Serving | None = None,
     machine: Machine | None = None,
+    scratch: Sequence[ClaimNeed] = (),
     volumes: Volumes | None = None,
     workflow: WorkflowRef | None = None,
 ) -> Target:
@@ -93,6 +98,7 @@ def in_cluster(
         stop,
         serving=serving,
         machine=machine,
+        scratch=scratch,
         volumes=volumes,
         workflow=workflow or NO_WORKFLOW,
     )

@@ -197,7 +197,8 @@ class VirtualMachineImportSpec(Model):
     )
     skip_preflight_checks: Flag | None = Field(
         default=None,
-        description="skip the checks of networks and guest tools at the source; a quota is only a warning",
+        description="skip the checks of networks and guest tools at the source; a quota there, and the "
+        "capacity and the nodes of the target, only warn",
     )
     target_virtual_machine_name: Text = Field(
         default="", description="name of the new VM; default: the name at the source, made valid"

@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from steps.model.admission import Admission, Finding, not_checked, passed
+from steps.model.admission import Admission, Finding, not_checked, passed, raise_all
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.kinds import MACHINE, RESOURCE_QUOTA, Kind, Object
 from steps.model.machine import Disk, DiskId
 from steps.model.mapping import Shape
 from steps.model.plan import Plan
+from steps.model.refusals import DuplicateMacError, MissingNetworkError
 from steps.runtime.cluster import Cluster, ExistsError
+from steps.targets.checks.facts import ClaimNeed, Needs
+from steps.targets.checks.reader import read_facts
+from steps.targets.checks.rules import by_class, judge
 from steps.targets.cluster import quota
 from steps.targets.cluster.mac_conflict import explain_mac_conflict
-from steps.targets.cluster.ownership import refuse_deleting, refuse_foreign
+from steps.targets.cluster.ownership import is_of_import, refuse_deleting, refuse_foreign
 from steps.targets.cluster.vm_objects import is_handed_over
 
 _NO_DRY_RUN: Final = "does not support dry run"
@@ -81,22 +85,44 @@ class AdmissionReport:
 
         self.record(check, dry_run)
 
+    def check_name(self, shape: Shape) -> None:
+        """Whether the VM's name is free, or that of this import's own VM."""
+        self.record("name", lambda: self._check_name(shape))
+
+    def _check_name(self, shape: Shape) -> None:
+        existing = self._cluster.get(MACHINE, shape.name, self._namespace)
+        if existing is not None:
+            refuse_foreign(existing, self._plan)
+            refuse_deleting(existing)
+        self.add(passed("name"))
+
     def check_vm(self, shape: Shape, manifest: Object) -> Object | None:
         """The VM as the cluster would store it; None if it is refused, or already belongs to its owner."""
         return self.record("vm", lambda: self._stored_vm(shape, manifest))
 
     def _stored_vm(self, shape: Shape, manifest: Object) -> Object | None:
         existing = self._cluster.get(MACHINE, shape.name, self._namespace)
-        if existing is not None:
-            refuse_foreign(existing, self._plan)
-            refuse_deleting(existing)
-            if is_handed_over(existing):
-                return None
+        if existing is not None and (not is_of_import(existing, self._plan) or is_handed_over(existing)):
+            return None  # `check_name` refuses one of others
         with explain_mac_conflict(shape):
             dry_run = self._cluster.create if existing is None else self._cluster.apply
             stored = dry_run(manifest, dry_run=True)
         self.add(passed("vm"))
         return stored
+
+    def check_facts(self, shape: Shape, claims: Sequence[ClaimNeed], vm: Object | None) -> None:
+        """Judge what no dry run shows. `vm` is the VM as the cluster would store it, if that is known.
+
+        Raises:
+            StepError: the API server does not answer.
+        """
+        facts = read_facts(self._cluster, self._plan, shape, by_class(claims))
+        results = list(judge(facts, Needs(self._plan, shape, claims, vm)))
+        refused = [result for result in results if isinstance(result, StepError)]
+        # The webhook has reported the same fault with fewer details.
+        known = tuple({type(error) for error in refused} & {DuplicateMacError, MissingNetworkError})
+        self._reasons = [*(one for one in self._reasons if not isinstance(one, known)), *refused]
+        self.add(*(result for result in results if isinstance(result, Finding)))
 
     def check_quota(self, needs: Callable[[], quota.Needs]) -> None:
         """Sums over all objects of the import: a dry run shows the quota for each object alone."""
@@ -130,13 +156,8 @@ class AdmissionReport:
         Raises:
             StepError: all reasons why the cluster refuses, with the code of the first.
         """
-        if not self._reasons:
-            return Admission(findings=tuple(self._findings))
-        first = self._reasons[0]
-        if len(self._reasons) == 1:
-            raise first
-        texts = dict.fromkeys(str(reason) for reason in self._reasons)
-        raise StepError(first.code, f"the cluster refuses {self._vm}", " | ".join(texts))
+        raise_all(f"the cluster refuses {self._vm}", self._reasons, self._findings)
+        return Admission(findings=tuple(self._findings))
 
 
 def vm_needs(vm: Object | None, resources: Any, *, exists: bool, start: bool) -> quota.Needs:

@@ -20,12 +20,16 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import first_error
 from steps.model.kinds import CLAIM, CONFIG_MAP, POD, SERVICE, Kind, Object, kind_of
 from steps.model.machine import Disk, Machine
+from steps.model.mapping import Shape
 from steps.model.plan import Plan, ScratchPlan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.program import MACHINE
+from steps.targets.checks.facts import ClaimNeed
 from steps.targets.cluster.ownership import refuse_deleting
+from steps.targets.cluster.rival_name import refuse_rival_name, vm_labels
 from steps.targets.cluster.scratch_limit import ScratchLimit, requested_bytes
+from steps.targets.cluster.storage_classes import DEFAULT_CLASS, default_class
 
 log = structlog.get_logger()
 
@@ -43,11 +47,54 @@ class RunObjects:
         self._cluster = cluster
         self._namespace = namespace
 
-    def prepare(self, machine: Machine) -> None:
-        """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
+    def prepare(self, machine: Machine, shape: Shape) -> None:
+        """Create all objects that later stages mount; `machine.json` last, as pods wait for it.
+
+        Raises:
+            StepError: CONFLICT, if another import in progress creates a VM of the same name; others as
+                `ensure_claims`.
+        """
         self.ensure_claims(self.scratch_claims(machine.disks))
         self.ensure_services(machine.disks)
-        self.publish_machine(machine)
+        self.publish_machine(machine, shape)
+
+    def scratch_needs(self, disks: Iterable[Disk]) -> list[ClaimNeed]:
+        """What the scratch of these disks needs, as far as it does not exist yet.
+
+        None in a cluster without a default class: then the claims bind to volumes that a person made.
+        """
+        found = {names.claim(self._plan.run, disk.id): disk for disk in disks}
+        new = {name: disk for name, disk in found.items() if self._is_new(name)}
+        storage_class = self._scratch_class() if new else ""
+        if not storage_class:
+            return []
+        return [
+            ClaimNeed(
+                title=f"scratch of {disk.id}",
+                storage_class=storage_class,
+                size=scratch_size(0 if disk.blank else disk.capacity, self._plan.scratch),
+                content=disk.allocated or 0,
+            )
+            for disk in new.values()
+        ]
+
+    def _scratch_class(self) -> str:
+        """The class of scratch claims; empty if nothing names one."""
+        if self._plan.scratch.storage_class:
+            return self._plan.scratch.storage_class
+        try:
+            return str(default_class(self._cluster, DEFAULT_CLASS)["metadata"]["name"])
+        except StepError as error:
+            if error.code is not Exit.NOT_FOUND:
+                raise
+            return ""
+
+    def _is_new(self, claim: str) -> bool:
+        return self._cluster.get(CLAIM, claim, self._namespace) is None
+
+    def check_limit(self, disks: Iterable[Disk]) -> None:
+        """Raise StepError (NO_SPACE) unless the limit on scratch allows the claims of these disks."""
+        ScratchLimit(self._plan, self._cluster, self._namespace).check(self.scratch_claims(disks))
 
     def scratch_claims(self, disks: Iterable[Disk]) -> list[Object]:
         """The manifests of the scratch of these disks."""
@@ -72,11 +119,18 @@ class RunObjects:
         for disk in disks:
             self._ensure(service_manifest(self._plan, disk.id, self._namespace, owners))
 
-    def publish_machine(self, machine: Machine) -> None:
-        """Store `machine.json`, which later stages mount."""
+    def publish_machine(self, machine: Machine, shape: Shape) -> None:
+        """Store `machine.json`, which later stages mount. Its labels tell others the name of the new VM.
+
+        Raises:
+            StepError: CONFLICT, if another import in progress creates a VM of the same name.
+        """
         owners, data = [self.owner_reference()], {MACHINE: machine.to_json()}
         name = names.machine(self._plan.run)
-        self._publish(config_map_manifest(self._plan, data, name, self._namespace, owners))
+        manifest = config_map_manifest(self._plan, data, name, self._namespace, owners)
+        manifest["metadata"]["labels"] |= vm_labels(shape)
+        self._publish(manifest)
+        refuse_rival_name(self._cluster, self._plan, shape, self._namespace)
 
     def latest_volumes(self) -> Volumes | None:
         """The latest names that an attempt of this run chose, or None."""

@@ -18,6 +18,7 @@ from steps.model.plan import DiskFormat, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
+from steps.targets.checks.facts import ClaimNeed
 from steps.targets.cluster.completion import NO_WORKFLOW, WorkflowRef
 from steps.targets.cluster.halting import halt
 from steps.targets.cluster.published import PublishedImage
@@ -29,8 +30,8 @@ from steps.targets.target import ProgressCallback
 class ClusterTarget(abc.ABC):
     """A target in a cluster; a `steps.targets.target.Target`.
 
-    `machine` is needed to admit and to publish, `serving` to publish. `workflow` is the Workflow that runs
-    the step.
+    `machine` is needed to admit and to publish, `serving` to publish. `scratch` are the claims that `admit`
+    will create for the copies of its disks. `workflow` is the Workflow that runs the step.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ClusterTarget(abc.ABC):
         *,
         serving: Serving | None = None,
         machine: Machine | None = None,
+        scratch: Sequence[ClaimNeed] = (),
         volumes: Volumes | None = None,
         workflow: WorkflowRef = NO_WORKFLOW,
     ) -> None:
@@ -49,6 +51,7 @@ class ClusterTarget(abc.ABC):
         self._stop = stop
         self._serving = serving
         self._machine = machine
+        self._scratch = scratch
         self._volumes = volumes or Volumes()
         self._workflow = workflow
         self._vm_objects = VmObjects(plan, cluster, stop, self._disk_volumes())

@@ -46,7 +46,7 @@ class HarvesterTarget(ClusterTarget):
         return HarvesterVolumes(self._plan, self._cluster, self._volumes)
 
     def _admission(self, machine: Machine, shape: Shape, volumes: Volumes) -> Admission:
-        return AdmissionCheck(self._plan, machine, self._cluster, volumes).run(shape)
+        return AdmissionCheck(self._plan, machine, self._cluster, volumes, self._scratch).run(shape)
 
     def _fetch(self, disk: Disk, serving: Serving, report: ProgressCallback) -> PublishedImage:
         publication = ImagePublication(

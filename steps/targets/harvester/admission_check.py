@@ -6,7 +6,7 @@ quotas check them and store none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,8 +17,10 @@ from steps.model.mapping import Shape, TargetDisk, disk_way
 from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
+from steps.targets.checks.facts import ClaimNeed
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
+from steps.targets.cluster.claim_needs import new_claims
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.harvester import image_names, objects
@@ -39,8 +41,17 @@ _REMEDY: Final = (
 class AdmissionCheck:
     """The checks of one import at its target."""
 
-    def __init__(self, plan: Plan, machine: Machine, cluster: Cluster, volumes: Volumes) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        machine: Machine,
+        cluster: Cluster,
+        volumes: Volumes,
+        scratch: Sequence[ClaimNeed] = (),
+    ) -> None:
+        """`scratch` are further claims for the copies of the disks."""
         self._plan = plan
+        self._scratch = scratch
         self._volumes = volumes
         self._machine = machine
         self._cluster = cluster
@@ -55,6 +66,7 @@ class AdmissionCheck:
                 transient error.
         """
         refuse_missing_apis(self._cluster, "harvester", APIS)
+        self._report.check_name(shape)
         owners = owner_references(self._cluster, self._plan)
         storages = self._report.storages(self._disks(DiskWay.PULL), self._storage_of)
         for disk, storage in storages.items():
@@ -68,10 +80,12 @@ class AdmissionCheck:
         claims |= {disk: self._plain_claim(disk, storage) for disk, storage in volumes.items()}
         for disk, claim in claims.items():
             self._report.dry_run(f"claim of {disk}", claim)
+        vm = self._check_vm(shape, claims, owners)
         if len(claims) == len(self._machine.disks):
-            vm = self._check_vm(shape, claims, owners)
             classes = {disk: storage.storage_class for disk, storage in (storages | volumes).items()}
             self._report.check_quota(lambda: self._needs(shape, storages, classes, claims, vm))
+        needed = [*new_claims(self._cluster, self._plan, self._machine, claims), *self._scratch]
+        self._report.check_facts(shape, needed, vm)
         return self._report.result()
 
     def _disks(self, way: DiskWay) -> list[Disk]:
@@ -143,7 +157,9 @@ class AdmissionCheck:
         owners: list[Object],
     ) -> Object | None:
         """The VM as the cluster would store it; None if the VM already belongs to its owner."""
-        claim_names = {disk: claim["metadata"]["name"] for disk, claim in claims.items()}
+        # Without its storage the name of a claim is not final, and does not matter for a dry run.
+        chosen = {disk.id: self._volumes.names.get(disk.id, disk.id) for disk in shape.disks}
+        claim_names = chosen | {disk: claim["metadata"]["name"] for disk, claim in claims.items()}
         manifest = objects.vm_manifest(self._plan, shape, claim_names, owners)
         stored = self._report.check_vm(shape, manifest)
         if stored is not None:

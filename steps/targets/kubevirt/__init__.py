@@ -57,7 +57,7 @@ class KubeVirtTarget(ClusterTarget):
         return DataVolumes(self._plan, self._cluster)
 
     def _admission(self, machine: Machine, shape: Shape, volumes: Volumes) -> Admission:
-        return AdmissionCheck(self._plan, machine, self._cluster, volumes).run(shape)
+        return AdmissionCheck(self._plan, machine, self._cluster, volumes, self._scratch).run(shape)
 
     def _fetch(self, disk: Disk, serving: Serving, report: ProgressCallback) -> PublishedImage:
         publication = VolumePublication(

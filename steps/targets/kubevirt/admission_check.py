@@ -6,23 +6,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from steps.model.admission import Admission, not_checked
-from steps.model.contract import Exit, StepError
-from steps.model.kinds import (
-    CLAIM,
-    DATA_VOLUME,
-    MACHINE,
-    NAD,
-    V2V_API_VERSION,
-    Object,
-)
+from steps.model.admission import Admission
+from steps.model.kinds import CLAIM, DATA_VOLUME, MACHINE, Object
 from steps.model.machine import DiskId, Machine
 from steps.model.mapping import Shape
 from steps.model.plan import DiskWay, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
+from steps.targets.checks.facts import ClaimNeed
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
+from steps.targets.cluster.claim_needs import claim_need, new_claims
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.kubevirt import objects
 from steps.targets.landing.admission import check_volume_right, guessed_modes
@@ -43,8 +37,17 @@ def apis(plan: Plan) -> Sequence[tuple[str, str]]:
 class AdmissionCheck:
     """The checks of one import at its target."""
 
-    def __init__(self, plan: Plan, machine: Machine, cluster: Cluster, volumes: Volumes) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        machine: Machine,
+        cluster: Cluster,
+        volumes: Volumes,
+        scratch: Sequence[ClaimNeed] = (),
+    ) -> None:
+        """`scratch` are further claims for the copies of the disks."""
         self._plan = plan
+        self._scratch = scratch
         self._machine = machine
         self._cluster = cluster
         self._volumes = volumes
@@ -58,6 +61,7 @@ class AdmissionCheck:
                 transient error.
         """
         refuse_missing_apis(self._cluster, "kubevirt", apis(self._plan))
+        self._report.check_name(shape)
         owners = owner_references(self._cluster, self._plan)
         storages = self._report.storages(self._machine.disks, partial(storage_of, self._cluster, self._plan))
         self._report.add(*guessed_modes(storages))
@@ -69,12 +73,12 @@ class AdmissionCheck:
             if not self._lands:
                 self._report.dry_run(f"DataVolume of {disk}", self._volume_manifest(disk, storage, owners))
             self._report.dry_run(f"claim of {disk}", claims[disk])
-        for destination in dict.fromkeys(one.network for one in shape.interfaces if one.network):
-            self._report.record(f"network {destination}", partial(self._check_network, destination))
+        manifest = objects.vm_manifest(self._plan, shape, self._volumes.names, owners)
+        vm = self._report.check_vm(shape, manifest)
         if len(storages) == len(self._machine.disks):
-            names = {disk: claim["metadata"]["name"] for disk, claim in claims.items()}
-            vm = self._report.check_vm(shape, objects.vm_manifest(self._plan, shape, names, owners))
             self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
+        needed = [*self._claim_needs(storages, claims), *self._scratch]
+        self._report.check_facts(shape, needed, manifest)
         return self._report.result()
 
     @property
@@ -98,25 +102,17 @@ class AdmissionCheck:
         size = storage.claim_size(self._machine.disk(disk).capacity)
         return claim_manifest(self._plan, disk, name=self._volumes.names[disk], size=size, storage=storage)
 
-    def _check_network(self, destination: str) -> None:
-        """KubeVirt accepts a VM whose network does not exist; its pod then never starts."""
-        namespace, _, name = destination.partition("/")
-        try:
-            network = self._cluster.get(NAD, name, namespace)
-        except StepError as error:
-            if error.code is not Exit.DENIED:
-                raise
-            self._report.add(not_checked(f"network {destination}", str(error)))
-            return
-        if network is not None:
-            return
-        what = f"destination network {destination} does not exist"
-        remedy = "create it, or correct spec.networkMapping, then retry"
-        if self._plan.import_.api_version == V2V_API_VERSION:  # clients compare the words, with the error
-            what = f"Network Attachment Defintion {destination} has not been found. Error"
-            remedy = "create it, or correct the network mapping"
-        why = "there is no NetworkAttachmentDefinition of that name, or Multus is not installed"
-        raise StepError(Exit.NOT_FOUND, what, why, remedy)
+    def _claim_needs(
+        self, storages: Mapping[DiskId, VolumeStorage], claims: Mapping[DiskId, Object]
+    ) -> list[ClaimNeed]:
+        """The volumes that the import will still create, and CDI's scratch for the largest one."""
+        found = list(new_claims(self._cluster, self._plan, self._machine, claims))
+        new = [disk for disk in self._machine.disks if disk.id in {claim.title for claim in found}]
+        if new and not self._lands:
+            largest = max(new, key=lambda disk: disk.capacity)
+            scratch = self._claim_manifest(largest.id, scratch_for(self._cluster, storages[largest.id]))
+            found.append(claim_need(self._plan, largest, scratch, f"CDI's scratch of {largest.id}"))
+        return found
 
     def _needs(
         self,

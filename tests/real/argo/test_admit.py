@@ -59,7 +59,7 @@ def test_duplicate_mac_is_refused_before_shutdown(ground: Ground, make: Make, tm
     imported = refused(made, "same-mac")
     assert imported.summary.reason == "Conflict"
     assert MAC in imported.summary.message
-    assert "payroll" not in imported.summary.message
+    assert f"VirtualMachine {made.namespace}/payroll has it" in imported.summary.message
     mapping = [{"sourceNetwork": "VM Network", "destinationNetwork": "vlan1", "mac": "new"}]
     imported.change(networkMapping=mapping)
     imported.leaves(INVALID)
@@ -74,6 +74,13 @@ def test_missing_network_is_refused_before_shutdown(make: Make, tmp_path: Path) 
     mapping = [{"sourceNetwork": "VM Network", "destinationNetwork": "vlan9"}]
     imported = refused(made, "no-net", networkMapping=mapping)
     assert f"{made.namespace}/vlan9" in imported.summary.message
+
+
+def test_a_vm_larger_than_every_node_is_refused_before_shutdown(make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "too-large")])
+    imported = refused(made, "too-large", memory="64Ti")
+    assert imported.summary.reason == "NoSpace"
+    assert "no node can run the VM" in imported.summary.message
 
 
 def another(namespace: str, mac: str) -> Object:

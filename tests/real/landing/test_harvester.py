@@ -120,7 +120,7 @@ class Import:
 
         run_objects = RunObjects(self.plan, cluster, RELEASE)
         files = MixedFiles(run_objects, self.plan, self.machine, self.plan.run, claims)
-        files.prepared_machine()
+        files.prepare(shape(self.plan, self.machine))
         files.save(self.volumes)
         rows = files.disks(shape(self.plan, self.machine), self.volumes)
         self.rows = {row["disk"]: MixedDisk.model_validate(row) for row in rows}

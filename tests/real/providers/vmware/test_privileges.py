@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyVmomi import vmodl
 
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Severity
 from steps.model.plan import PowerPlan
 from steps.providers import connect
 from steps.providers.vmware.power import ShutdownNote
+from steps.providers.vmware.session import log_in, log_out
 from tests.real.simulator import Simulator, StartSimulator, make_access
 
 pytestmark = pytest.mark.vcenter
 
+SOURCES = Path(__file__).parents[4] / "docs" / "how-to" / "sources.md"
 EXPORT, POWER_OFF = "VApp.Export", "VirtualMachine.Interact.PowerOff"
 VMS: list[dict[str, Any]] = [
     {"name": "web", "power": "on", "shutdownSeconds": 0, "disks": [{"capacity": 1 << 20}]},
@@ -115,3 +119,20 @@ def test_an_ended_session_is_not_a_missing_privilege(start_simulator: StartSimul
     with pytest.raises(StepError, match="session was ended") as caught:
         privileges(simulator, tmp_path)
     assert caught.value.code is Exit.UNREACHABLE
+
+
+def test_the_role_of_the_documentation_can_be_created(simulator: Simulator, tmp_path: Path) -> None:
+    """The names are those of the server: it refuses a role with an unknown privilege."""
+    (line,) = re.findall(r"^govc role\.create vmferry-import (.*)$", SOURCES.read_text(), re.MULTILINE)
+    session = log_in(make_access(simulator, tmp_path))
+    try:
+        manager = session.content.authorizationManager
+        (known,) = [set(one.privilege) for one in manager.roleList if one.name == "Admin"]
+        assert set(line.split()) <= known
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            manager.AddAuthorizationRole(name="misspelt", privIds=["VApp.Exports"])
+        role = manager.AddAuthorizationRole(name="vmferry-import", privIds=line.split())
+        (made,) = [one for one in manager.roleList if one.roleId == role]
+        assert set(line.split()) <= set(made.privilege)
+    finally:
+        log_out(session)

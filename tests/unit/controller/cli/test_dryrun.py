@@ -11,6 +11,7 @@ from controller.cli import dryrun
 from controller.cli.dryrun import DryRunResult, credentials
 from controller.manifests.resolve import Job
 from steps.model.contract import Exit
+from steps.model.kinds import NODE
 from steps.model.machine import Power
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import shape
@@ -23,6 +24,7 @@ from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, without_provid
 from tests.unit.controller.cli.test_view import text
 from tests.unit.providers import FakeProvider
 from tests.unit.steps.targets.harvester.world import World as TargetWorld
+from tests.unit.steps.targets.surroundings import another_vm
 from workflows.ways import EMBEDDED_VOLUME
 
 
@@ -63,6 +65,40 @@ def test_a_refusal_of_the_cluster_is_a_reason(monkeypatch: pytest.MonkeyPatch) -
     assert result.code is Exit.NOT_FOUND
     assert "there is no storage class gone" in text(dryrun.render(result))
     assert dryrun.document(result)["possible"] is False
+
+
+def test_every_reason_of_the_cluster_is_shown_with_what_could_not_be_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = TargetWorld()
+    world.cluster.put(another_vm("default", "web01", "02:00:00:00:00:01"))
+    world.cluster.denied.add(("list", NODE))
+    monkeypatch.setenv("KUBECONFIG", "a-file")
+    monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
+    result = dry_run_in_a_cluster(storage_class="gone")
+    assert sorted(int(code) for code, _ in result.reasons) == [Exit.NOT_FOUND, Exit.CONFLICT]
+    shown = text(dryrun.render(result))
+    assert "reason: there is no storage class gone" in shown
+    assert "reason: VirtualMachine default/web01 already exists" in shown
+    assert "not checked: node" in shown
+    assert dryrun.document(result)["admission"]["findings"]
+
+
+@pytest.mark.parametrize(("target", "collide"), [(TargetKind.HARVESTER, True), (TargetKind.DIRECTORY, False)])
+def test_two_imports_of_a_plan_must_not_get_one_name(
+    monkeypatch: pytest.MonkeyPatch, target: TargetKind, *, collide: bool
+) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    found = [
+        dryrun._examine(
+            Job(a_plan(name=name, vm=vm, kind=target), {}), FakeProvider(a_machine(name=vm)), Stop()
+        )
+        for name, vm in (("a", "Web 01"), ("b", "web-01"))
+    ]
+    results = dryrun.with_collisions(found)
+    words = "would both become VirtualMachine default/web-01"
+    assert [words in text(dryrun.render(result)) for result in results] == [collide, collide]
+    assert [result.code for result in results] == [Exit.CONFLICT if collide else Exit.DONE] * 2
 
 
 def test_changes_by_the_cluster_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from controller.local.record import Record
 from controller.local.rundir import RunDir
 from controller.local.runner import Runner, TransferSlots
 from steps.model import names
+from steps.model.collisions import Reservations
 from steps.model.contract import Exit
 from steps.model.machine import Machine
 from steps.model.plan import TargetKind
@@ -134,12 +135,21 @@ class Saved:
 class Import:
     """One import in a folder, with a configured launcher; its state is saved in memory."""
 
-    def __init__(self, folder: Path, disks: int = 2, target: TargetKind = TargetKind.DIRECTORY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        disks: int = 2,
+        target: TargetKind = TargetKind.DIRECTORY,
+        *,
+        name: str = "web",
+        reservations: Reservations | None = None,
+    ) -> None:
         self.target = target
+        self._reservations = reservations
         self.rundir = RunDir(folder)
         self.disks = tuple(f"disk-{number}" for number in range(disks))
         self._machine = a_machine(disks=tuple(a_disk(number) for number in range(disks)))
-        self.rundir.create(a_plan(kind=target), {})
+        self.rundir.create(a_plan(kind=target, name=name), {})
         self._saved = Saved()
         self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
@@ -149,7 +159,9 @@ class Import:
         self.launcher = FakeLauncher(self.rundir, self._machine, exit_codes)
         given = limits or TransferSlots()
         return Runner(
-            self.rundir, self.record, self.launcher, given, lambda: None, self.warnings.append, first_delay=0
+            *(self.rundir, self.record, self.launcher, given, lambda: None, self.warnings.append),
+            reservations=self._reservations,
+            first_delay=0,
         )
 
     def run(self, **changed: Sequence[int]) -> Phase:

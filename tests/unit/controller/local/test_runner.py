@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,17 @@ def test_a_vm_is_shut_down_only_within_the_limit(tmp_path: Path) -> None:
 
     together((first, second), TransferSlots(machines=asyncio.Semaphore(1)), watch)
     assert "poweroff" in second.launcher.began
+
+
+def test_a_computer_with_less_room_than_the_disks_use_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Import(tmp_path / "one")
+    assert one.run() is Phase.SUCCEEDED
+    assert not [words for words in one.warnings if "the copy may not fit" in words]
+    usage = shutil._ntuple_diskusage(1 << 40, 0, 1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    other = Import(tmp_path / "other")
+    assert other.run() is Phase.SUCCEEDED
+    (words,) = [words for words in other.warnings if "the copy may not fit" in words]
+    assert "2 GiB" in words

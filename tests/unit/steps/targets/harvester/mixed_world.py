@@ -84,9 +84,10 @@ class MixedWorld(World):
     def admit(self) -> Admission:
         """As `steps.admit`."""
         files = self.files()
-        files.prepared_machine()
+        scratch = files.scratch_needs()
         volumes = files.chosen_now() or choose_names(self.cluster, self.plan, self.shape, files.previous())
-        admission = AdmissionCheck(self.plan, self.machine, self.cluster, volumes).run(self.shape)
+        admission = AdmissionCheck(self.plan, self.machine, self.cluster, volumes, scratch).run(self.shape)
+        files.prepare(self.shape)
         files.save(volumes)
         rows = files.disks(self.shape, volumes)
         self.places = {row["disk"]: MixedDisk.model_validate(row) for row in rows}

@@ -70,7 +70,7 @@ def mixed() -> list[Object]:
 def run() -> list[Object]:
     world = World()
     world.cluster.put(a_request(world.plan))
-    RunObjects(world.plan, world.cluster, "vmferry").prepare(world.machine)
+    RunObjects(world.plan, world.cluster, "vmferry").prepare(world.machine, world.shape)
     return [one for kind in (CLAIM, SERVICE, CONFIG_MAP) for one in world.cluster.all(kind, "vmferry")]
 
 

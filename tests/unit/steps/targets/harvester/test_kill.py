@@ -127,7 +127,7 @@ def test_a_run_is_prepared_and_released_after_any_kill(*, answer_only: bool) -> 
             for _ in range(2):
                 run = RunObjects(made.plan, made.cluster, "vmferry")
                 try:
-                    run.prepare(made.machine) if action == "prepare" else run.delete_all()
+                    run.prepare(made.machine, made.shape) if action == "prepare" else run.delete_all()
                     break
                 except KilledError:
                     made.cluster.fault = None

@@ -333,6 +333,17 @@ class TestAdmit:
         assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.NO_SPACE
         assert world.cluster.peek(CONFIG_MAP, f"{world.plan.run}-volumes", "vmferry") is None
 
+    def test_the_target_and_the_limit_on_scratch_refuse_together(self, pod: Pod, world: World) -> None:
+        world.cluster.quota["default", CLAIM] = 0
+        limits = ImportLimits(max_scratch_per_namespace=1)
+        plan = world.plan.model_copy(update={"limits": limits})
+        plan.save(pod.folder / "request" / "plan.json")
+        a_workflow(world, world.plan.run, to_output(world.machine))
+        assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.NO_SPACE
+        assert "exceeded quota" in pod.words
+        assert "limits.maxScratchPerNamespace" in pod.words
+        assert world.cluster.all(CLAIM, "vmferry") == [], "nothing is created for a refused import"
+
     def test_without_a_workflow_the_request_stores_the_names(self, pod: Pod, world: World) -> None:
         a_claim(world, "web01-disk-0")
         first = self.admitted(pod)

@@ -34,7 +34,7 @@ def run(world: World) -> RunObjects:
 
 
 def prepare(world: World) -> None:
-    run(world).prepare(world.machine)
+    run(world).prepare(world.machine, world.shape)
 
 
 def claim(world: World, disk: int = 0) -> Object:

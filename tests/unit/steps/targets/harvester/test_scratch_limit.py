@@ -30,7 +30,7 @@ def a_world(uid: str = "6f1d", cluster: FakeCluster | None = None, *, most: int,
 
 def prepare(world: World) -> None:
     run = RunObjects(world.plan, world.cluster, "vmferry")
-    run.prepare(world.machine)
+    run.prepare(world.machine, world.shape)
 
 
 def claims(world: World) -> list[Object]:

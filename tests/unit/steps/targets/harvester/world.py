@@ -20,6 +20,7 @@ from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, an_import
 from tests.unit.steps.targets.harvester.harvester_rules import HarvesterRules, a_network
 from tests.unit.steps.targets.harvester.stand_ins import FakeServing, FakeTime, Harvester, KubeVirt, a_class
+from tests.unit.steps.targets.surroundings import furnish
 from tests.unit.steps.targets.vm_steps import VmSteps
 
 GIB = 1 << 30
@@ -44,6 +45,7 @@ class World(VmSteps):
         self.chosen: dict[str, Volumes] = {}
         self.reports: list[tuple[int, int]] = []
         self.cluster.put(a_class("harvester-longhorn", default=True))
+        furnish(self.cluster, "slow")
         self.plan = self.planned(uid, **target)
         self.make_networks()
 

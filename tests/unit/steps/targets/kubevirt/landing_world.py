@@ -37,6 +37,7 @@ from tests.unit.steps.targets.harvester.harvester_rules import a_network
 from tests.unit.steps.targets.harvester.stand_ins import FakeTime, KubeVirt, a_class
 from tests.unit.steps.targets.kubevirt.volumes import Volumes
 from tests.unit.steps.targets.kubevirt.world import a_profile
+from tests.unit.steps.targets.surroundings import furnish
 from tests.unit.steps.targets.vm_steps import VmSteps
 
 RELEASE: Final = "vmferry"
@@ -70,6 +71,7 @@ class LandingWorld(VmSteps):
         self.cluster.put(ceph | ({"volumeBindingMode": "WaitForFirstConsumer"} if waits else {}))
         if cdi:
             self.cluster.put(a_profile("ceph", volume_mode=mode))
+        furnish(self.cluster, "ceph")
         self.chosen: Names | None = None
         self.places: list[LandingDisk] = []
         self.plan = self.planned(**target)

@@ -14,7 +14,7 @@ def test_the_end_of_a_run_deletes_its_scratch_and_never_the_disks_of_the_vm() ->
     request["metadata"]["namespace"] = "default"
     world.cluster.put(request)
     run_objects = RunObjects(world.plan, world.cluster, "default")
-    run_objects.prepare(world.machine)
+    run_objects.prepare(world.machine, world.shape)
     world.carry_out()
     disks = {one["metadata"]["name"] for one in world.cluster.all(DATA_VOLUME, "default")}
     assert len(world.claims()) == 4

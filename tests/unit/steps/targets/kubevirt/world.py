@@ -22,6 +22,7 @@ from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, an_impo
 from tests.unit.steps.targets.harvester.harvester_rules import a_network
 from tests.unit.steps.targets.harvester.stand_ins import FakeServing, FakeTime, KubeVirt, a_class
 from tests.unit.steps.targets.kubevirt.cdi import Cdi
+from tests.unit.steps.targets.surroundings import furnish
 from tests.unit.steps.targets.vm_steps import VmSteps
 
 GIB = 1 << 30
@@ -47,6 +48,7 @@ class World(VmSteps):
         self.reports: list[tuple[int, int]] = []
         self.cluster.put(a_class("ceph", "rbd.csi.ceph.com", default=True))
         self.cluster.put(a_profile("ceph"))
+        furnish(self.cluster, "ceph")
         self.plan = self.planned(uid, **target)
         for rule in self.plan.target.networks:
             namespace, _, name = rule.destination.partition("/")
