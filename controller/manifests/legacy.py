@@ -1,8 +1,9 @@
 """Converts manifests from before Harvester v1.1 to `migration.harvesterhci.io/v1beta1`.
 
 Two old forms: the groups `source.` and `importjob.harvesterhci.io` of the first vm-import-controller
-(112008b, pkg/apis), and those of the earlier enhancement proposal (kind Vsphere, `vmName`, `path`,
-`mapping`). Documents are changed in place, to keep comments and field order.
+(112008b, pkg/apis), and those of the earlier enhancement proposal (kinds Vsphere and Harvester, `vmName`,
+`path`, `mapping`). Documents are changed in place, to keep comments and field order. `manifests.read` uses
+the result as it is; `vmferry migrate-manifests` writes it.
 """
 
 from __future__ import annotations
@@ -49,11 +50,9 @@ WHY: Final = {
 }
 """Reasons for fields that are left out; the default is that no field replaces them."""
 _ENDED: Final = (
-    "this import has ended: if you apply the result, the VM is shut down at its source and imported again"
+    "this import has ended: if it is used again, the VM is shut down at its source and imported once more"
 )
-_BEGUN: Final = (
-    "this import was begun: before you apply the result, stop the former controller and see what it left"
-)
+_BEGUN: Final = "this import was begun: before you use it, stop the former controller and see what it left"
 
 
 class Migration:

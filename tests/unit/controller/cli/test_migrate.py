@@ -91,9 +91,9 @@ def test_a_field_without_an_equivalent_is_left_out_with_a_warning(tmp_path: Path
     [
         (
             "virtualMachineRunning",
-            "this import has ended: if you apply the result, the VM is shut down at its",
+            "this import has ended: if it is used again, the VM is shut down at its",
         ),
-        ("sourceReady", "this import was begun: before you apply the result, stop the former controller"),
+        ("sourceReady", "this import was begun: before you use it, stop the former controller"),
         ("[]", ""),
         ('""', ""),
     ],
