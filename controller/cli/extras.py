@@ -33,9 +33,10 @@ def migrate_manifests(
 ) -> int:
     """Convert manifests from before Harvester v1.1 to `migration.harvesterhci.io/v1beta1`.
 
-    Vmware, Vsphere and Openstack of `source.harvesterhci.io`, VirtualMachine of `importjob.harvesterhci.io`
-    are converted; comments and order are kept, and other resources pass unchanged. A warning names each field
-    and comment that has no equivalent, and each name that was changed.
+    Vmware, Vsphere, Openstack and Harvester of `source.harvesterhci.io`, VirtualMachine of
+    `importjob.harvesterhci.io` are converted; comments and order are kept, and other resources pass
+    unchanged. A warning names each field and comment that has no equivalent, each name that was changed, and
+    each import that has ended or was begun. `plan`, `run` and `inventory` read such manifests as they are.
     """
     results = migrate.migrate(filename)
     for warning in (line for result in results for line in result.warnings):

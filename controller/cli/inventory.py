@@ -94,6 +94,8 @@ def list_inventory(
     """
     _check(manifest, every=every, folder=folder, only_all=(into is not None or force))
     given = read.read(filename or [])
+    for warning in given.converted:
+        print_warning(warning)
     variables = environment.read(os.environ)
     selected = resolve.only_source(given, variables, source)
     if mapping is not None and not mapping.is_file():

@@ -56,6 +56,8 @@ def _jobs(
     filenames: list[str] | None, settings: Settings, mappings: resolve.MappingChoice = resolve.ONLY_NAMED
 ) -> list[resolve.Job]:
     given = read.read(filenames or [])
+    for warning in given.converted:
+        print_warning(warning)
     for ignored in given.ignored:
         err.print(
             f"ignored {escape(ignored)} (not a vmferry resource)",

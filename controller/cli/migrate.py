@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from controller.cli import app
 from controller.manifests import read
-from controller.manifests.legacy import Migration, sources_in
+from controller.manifests.legacy import Migration, known_sources
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.yamledit import dump, heading
 from steps.model.contract import Exit, StepError
@@ -39,25 +38,16 @@ def migrate(names: Sequence[str]) -> list[Migrated]:
         documents, syntax_faults = read.parse(where, text)
         parsed.append((where, text, documents))
         faults += syntax_faults
-    sources: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-    for name, kind, namespace in sources_in(document for _, _, documents in parsed for document in documents):
-        sources[name].add((kind, namespace))
+    sources = known_sources(document for _, _, documents in parsed for document in documents)
     checked, results = Manifests(), []
     for where, text, documents in parsed:
         migration = Migration(where, sources)
-        faults += _convert(migration, documents, where, checked)
+        faults += read.read_documents(documents, migration, checked)
         whole = heading(text) + dump(documents) if documents else text
         results.append(Migrated(where, whole, tuple(migration.warnings)))
     if faults:
         raise InvalidManifestsError(faults)
     return results
-
-
-def _convert(migration: Migration, documents: Sequence[Any], where: str, checked: Manifests) -> list[str]:
-    for document in documents:
-        migration.convert(document)
-    faults = [fault for document in documents for fault in read.read_document(where, document, checked)]
-    return migration.faults or faults  # else a document that cannot be converted is reported twice
 
 
 def write(results: Sequence[Migrated], into: Path | None) -> list[Path]:

@@ -1,22 +1,24 @@
 """Converts manifests from before Harvester v1.1 to `migration.harvesterhci.io/v1beta1`.
 
 Two old forms: the groups `source.` and `importjob.harvesterhci.io` of the first vm-import-controller
-(112008b, pkg/apis), and those of the earlier enhancement proposal (kind Vsphere, `vmName`, `path`,
-`mapping`). Documents are changed in place, to keep comments and field order.
+(112008b, pkg/apis), and those of the earlier enhancement proposal (kinds Vsphere and Harvester, `vmName`,
+`path`, `mapping`). Documents are changed in place, to keep comments and field order. `manifests.read` uses
+the result as it is; `vmferry migrate-manifests` writes it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from controller.manifests.read import OLD_GROUPS, line_of
-from controller.manifests.yamledit import comments, is_merged, remove, rename
+from controller.manifests.yamledit import comments, is_merged, line_of, remove, rename
+from steps.model import kubeconfig
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.naming import DNS_LABEL, normalise
+from steps.model.sources import SourceKind
 from workflows.api.sources import spec_of
 from workflows.api.spec import (
     Model,
@@ -25,13 +27,17 @@ from workflows.api.spec import (
     SourceReference,
     VirtualMachineImportSpec,
 )
+from workflows.api.status import ImportPhase
 
+OLD_GROUPS: Final = ("source.harvesterhci.io", "importjob.harvesterhci.io")
 SOURCES: Final = {
     "vmware": "VmwareSource",
     "vsphere": "VmwareSource",
     "openstack": "OpenstackSource",
+    "harvester": "KubeVirtSource",
     "vmwaresource": "VmwareSource",
     "openstacksource": "OpenstackSource",
+    "kubevirtsource": "KubeVirtSource",
 }
 """Current kinds of sources, by old kind in lower case."""
 RENAMED: Final = {"vmName": "virtualMachineName", "path": "folder", "mapping": "networkMapping"}
@@ -43,6 +49,10 @@ WHY: Final = {
     "spec.dc": "an OpenStack project is `project_name` in the Secret",
 }
 """Reasons for fields that are left out; the default is that no field replaces them."""
+_ENDED: Final = (
+    "this import has ended: if it is used again, the VM is shut down at its source and imported once more"
+)
+_BEGUN: Final = "this import was begun: before you use it, stop the former controller and see what it left"
 
 
 class Migration:
@@ -51,7 +61,9 @@ class Migration:
     def __init__(self, where: str, sources: Mapping[str, set[tuple[str, str]]]) -> None:
         self.warnings: list[str] = []
         self.faults: list[str] = []
-        self._where = where
+        self.converted = 0
+        """How many documents of old groups there were."""
+        self.where = where
         self._sources = sources
         self._document: CommentedMap = CommentedMap()
 
@@ -64,10 +76,11 @@ class Migration:
                 self.convert(item)
         elif group_of(document) in OLD_GROUPS:
             self._document = document
+            self.converted += 1
             before = Counter(comments(document))
             self._convert(document)
             lost = before - Counter(comments(document))
-            self.warnings += [f"{self._where}: comment left out: {text}" for text in lost.elements()]
+            self.warnings += [f"{self.where}: comment left out: {text}" for text in lost.elements()]
 
     def _convert(self, document: CommentedMap) -> None:
         kind = str(document.get("kind", ""))
@@ -77,6 +90,8 @@ class Migration:
             self._fault(("kind",), f"unknown kind of source {kind!r}; known: {known}")
             return
         self._metadata(document)
+        if is_import:
+            self._status(document.get("status"))
         self._keep_only(document, ("apiVersion", "kind", "metadata", "spec"), ())
         document["apiVersion"] = API_VERSION
         document["kind"] = "VirtualMachineImport" if is_import else SOURCES[kind.lower()]
@@ -100,6 +115,13 @@ class Migration:
         for key in ("name", "namespace"):
             self._fit(metadata, key, ("metadata",))
 
+    def _status(self, status: Any) -> None:
+        """Warn of an import that the former controller has carried out, or begun."""
+        reached = status.get("importStatus") if isinstance(status, CommentedMap) else None
+        if reached:
+            ended = reached == ImportPhase.RUNNING
+            self._warn(("status", "importStatus"), _ENDED if ended else _BEGUN)
+
     def _source(self, spec: CommentedMap, document: CommentedMap) -> None:
         model = spec_of(document["kind"])
         credentials = spec.get("credentials")
@@ -108,6 +130,8 @@ class Migration:
             spec["credentials"] = CommentedMap(name=credentials, namespace=namespace)
             self._warn(("spec", "credentials"), f"converted to Secret {namespace}/{credentials}")
         self._reference(spec.get("credentials"), SecretReference, ("spec", "credentials"))
+        if document["kind"] == SourceKind.KUBEVIRT:  # no controller of the old groups had this source
+            self._warn(("spec", "credentials"), f"its Secret needs the key {kubeconfig.KEY}")
         self._keep_only(spec, fields(model), ("spec",))
 
     def _import(self, spec: CommentedMap, document: CommentedMap) -> None:
@@ -195,7 +219,15 @@ class Migration:
 
     def _line(self, path: Sequence[str | int], message: str) -> str:
         line = line_of(self._document, path)
-        return f"{self._where}:{line}: {'.'.join(map(str, path))}: {message}"
+        return f"{self.where}:{line}: {'.'.join(map(str, path))}: {message}"
+
+
+def known_sources(documents: Iterable[Any]) -> dict[str, set[tuple[str, str]]]:
+    """Current kind and namespace of each source, by its name as written."""
+    found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for name, kind, namespace in sources_in(documents):
+        found[name].add((kind, namespace))
+    return found
 
 
 def sources_in(documents: Iterable[Any]) -> Iterator[tuple[str, str, str]]:

@@ -17,6 +17,8 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from controller.manifests.corrections import corrections
+from controller.manifests.legacy import Migration, known_sources
+from controller.manifests.yamledit import line_of
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP, V2V_GROUP
 from workflows.api.mapping import ImportMapping
@@ -24,7 +26,6 @@ from workflows.api.resources import Secret, VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
 from workflows.api.v2v import ResourceMapping, V2vImport
 
-OLD_GROUPS: Final = ("source.harvesterhci.io", "importjob.harvesterhci.io")
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 Key = tuple[str, str]
 """(namespace, name)."""
@@ -45,6 +46,8 @@ class Manifests:
     mappings: dict[Key, ResourceMapping] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     """Objects of other kinds, to report to the user."""
+    converted: list[str] = field(default_factory=list)
+    """What was changed in manifests from before Harvester v1.1, to report to the user."""
 
 
 class InvalidManifestsError(StepError):
@@ -62,12 +65,29 @@ def read(names: Iterable[str]) -> Manifests:
         InvalidManifestsError: with every fault, as `FILE:LINE: FIELD: WHAT`.
     """
     manifests, faults = Manifests(), []
-    for name in names:
-        for where, text in texts(name):
-            faults += _read_text(where, text, manifests)
+    files = [(where, *parse(where, text)) for name in names for where, text in texts(name)]
+    sources = known_sources(document for _, documents, _ in files for document in documents)
+    for where, documents, wrong in files:
+        migration = Migration(where, sources)
+        faults += [*read_documents(documents, migration, manifests), *wrong]
+        if migration.converted:
+            used = (
+                "manifests from before Harvester v1.1 are used as `vmferry migrate-manifests` converts them"
+            )
+            manifests.converted += [f"{where}: {used}", *migration.warnings]
     if faults:
         raise InvalidManifestsError(faults)
     return manifests
+
+
+def read_documents(documents: Sequence[Any], migration: Migration, manifests: Manifests) -> list[str]:
+    """Convert the old documents of a file in place, and add all to the manifests; returns the faults."""
+    for document in documents:
+        migration.convert(document)
+    faults = [
+        fault for document in documents for fault in read_document(migration.where, document, manifests)
+    ]
+    return migration.faults or faults  # else a document that cannot be converted is reported twice
 
 
 def texts(name: str) -> Iterator[tuple[str, str]]:
@@ -90,14 +110,6 @@ def _decode(where: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         fault = f"{where}: not a text file ({error.reason} at byte {error.start})"
         raise InvalidManifestsError([fault]) from None
-
-
-def _read_text(where: str, text: str, manifests: Manifests) -> list[str]:
-    documents, faults = parse(where, text)
-    faults_of_documents = [
-        fault for document in documents for fault in read_document(where, document, manifests)
-    ]
-    return faults_of_documents + faults
 
 
 def parse(where: str, text: str) -> tuple[list[Any], list[str]]:
@@ -144,9 +156,6 @@ def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
 
 def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[str]:
     """Ignore objects of other groups, as `kubectl apply` accepts any. Kinds of our group must be known."""
-    if version.partition("/")[0] in OLD_GROUPS:
-        remedy = f"convert it to {GROUP}/v1beta1 with `vmferry migrate-manifests`"
-        return [f"{here}: apiVersion {version} is from before Harvester v1.1; {remedy}"]
     ours = kind in RESOURCES or kind in ("VirtualMachineImport", "ImportMapping", "Secret")
     if version.startswith((f"{GROUP}/", f"{V2V_GROUP}/")) or not kind or (ours and not version):
         return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
@@ -236,14 +245,3 @@ def fault_line(where: str, document: CommentedMap, fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"])
     message = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
     return f"{where}:{line_of(document, fault['loc'])}: {path}: {message}"
-
-
-def line_of(document: Any, path: Sequence[str | int]) -> int:
-    """The line, counted from 1, of the deepest part of `path` in the document."""
-    line: int = document.lc.line
-    for part in path:
-        if not hasattr(document, "lc") or not document.lc.data or part not in document.lc.data:
-            break
-        line = document.lc.data[part][0]
-        document = document[part]
-    return line + 1

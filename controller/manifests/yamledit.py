@@ -55,6 +55,17 @@ def is_merged(holder: CommentedMap, key: Any) -> bool:
     return any(key in mapping for mapping in merged)
 
 
+def line_of(document: Any, path: Sequence[str | int]) -> int:
+    """The line, counted from 1, of the deepest part of `path` in the document."""
+    line: int = document.lc.line
+    for part in path:
+        if not hasattr(document, "lc") or not document.lc.data or part not in document.lc.data:
+            break
+        line = document.lc.data[part][0]
+        document = document[part]
+    return line + 1
+
+
 def comments(node: Any) -> Iterator[str]:
     """Every comment in a document, one per line, in undefined order."""
     if not isinstance(node, CommentedMap | CommentedSeq):

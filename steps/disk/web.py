@@ -30,7 +30,10 @@ _FROM_START: Final = (
     "the server does not support Range: the next attempt reads from the start and compares the data"
     " with what has landed"
 )
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+"""Numbers of at most 19 digits: Python refuses to convert thousands of them."""
+_SHOWN: Final = 100
+"""Characters of a header in a message."""
 _SKIP_BYTES: Final = 1 << 18
 
 
@@ -198,6 +201,6 @@ def parse_content_range(response: http.client.HTTPResponse, start: int) -> tuple
     match = _CONTENT_RANGE.fullmatch(text)
     if match is None or int(match[1]) != start:
         raise broken_stream_fault(
-            f"requested the bytes from {start}, but the server sent Content-Range {text!r}"
+            f"requested the bytes from {start}, but the server sent Content-Range {text[:_SHOWN]!r}"
         )
     return start, None if match[3] == "*" else int(match[3])

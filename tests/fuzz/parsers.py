@@ -16,6 +16,10 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.providers.ovirt.describe": (),
         "steps.providers.ovirt.export": ("data_map", "_merged"),
     },
+    "export-links": {
+        "steps.providers.kubevirt.exports": ("_not_ready",),
+        "steps.providers.kubevirt.links": (),
+    },
     "import-mapping": {
         "steps.model.matching": ("network_rules", "disk_rules", "storage_choice", "_shared_rows"),
         "workflows.import_mapping": (),
@@ -70,6 +74,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
     "engine": "tests.fuzz.engine:Engine",
+    "export-links": "tests.fuzz.export_links:ExportLinks",
     "import-mapping": "tests.fuzz.import_mapping:ImportMappings",
     "layers": "tests.fuzz.layers:Layers",
     "machine": "tests.fuzz.machines:Machines",

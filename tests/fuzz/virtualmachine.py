@@ -77,6 +77,9 @@ _INSTANCE: Final[Json] = {
 }
 
 
+_STRATEGIES: Final = ("Always", "Halted", "Manual", "RerunOnFailure", "Once", "WaitAsReceiver", "")
+
+
 class VirtualMachine:
     """Objects with any mistake."""
 
@@ -150,11 +153,16 @@ def _document(rng: random.Random) -> Json:
         device.update(_some(rng, _DEVICE))
     for interface in devices["interfaces"]:
         interface.update(_some(rng, _NIC))
-    machine["spec"]["runStrategy"] = rng.choice(("Always", "Halted", "Manual", "RerunOnFailure", "Once", ""))
+    machine["spec"]["runStrategy"] = rng.choice(_STRATEGIES)
     machine["status"] = _status(rng)
     note = rng.choice(("", "{", '{"run": "r", "instance": "i", "run_strategy": "Always"}', "[1]"))
     machine["metadata"]["annotations"][history.SHUTDOWN] = note
     machine["metadata"]["annotations"][describe.HARVESTER_MACS] = rng.choice(("", "{}", '{"lan": 7}', "["))
+    if rng.random() < 0.2:
+        machine["metadata"]["deletionTimestamp"] = "2026-11-30T00:00:00Z"
+        machine["metadata"]["annotations"]["harvesterhci.io/reservedMemory"] = "256Mi"
+    for number in range(rng.choice((0, 0, 1, 9))):
+        machine["metadata"]["labels"][f"tag.harvesterhci.io/{number}"] = "x"
     found: Json = {
         "vm": machine,
         "claims": [claim(name, mode=rng.choice(("Block", "Filesystem"))) for name in CLAIMS],
@@ -169,6 +177,8 @@ def _status(rng: random.Random) -> Json:
     reason = rng.choice(("VMINotExists", "PodNotExists", ""))
     condition = {"type": "Ready", "status": "False", "reason": reason, "lastTransitionTime": "2026-11-30"}
     status: dict[str, Any] = {"conditions": [condition]}
+    if rng.random() < 0.2:
+        status["conditions"].append({"type": "RestartRequired", "status": "True"})
     if rng.random() < 0.3:
         status["stateChangeRequests"] = [{"action": rng.choice(("Start", "Stop"))}]
     if rng.random() < 0.2:

@@ -159,8 +159,8 @@ def _remedy(source: Api) -> str:
     """The command that turns on the feature gate in this cluster."""
     if _is_harvester(source):
         return (
-            f"turn it on: {patch_command('harvester-system', 'kubevirt', None)} (Harvester sets the list "
-            "again when it is upgraded)"
+            f"turn it on: {patch_command('harvester-system', 'kubevirt', None)}, and off again before "
+            "Harvester is upgraded, as docs/how-to/sources.md describes"
         )
     namespace, name, gates = _kubevirt(source)
     command = f"turn it on: {patch_command(namespace, name, gates)}"

@@ -69,6 +69,16 @@ _DISK_DESCRIBED: Final = frozenset({"name", "disk", "bootOrder", "serial", "shar
 _NIC_DESCRIBED: Final = frozenset({"name", "model", "macAddress", "bootOrder", "state", "bridge", "sriov"})
 _NIC_BINDINGS: Final = frozenset({"masquerade", "slirp", "macvtap", "passt", "passtBinding", "binding"})
 
+_SYSTEMS: Final = ("kubevirt.io", "harvesterhci.io", "migration.harvesterhci.io", "network.harvesterhci.io")
+"""Prefixes of labels that KubeVirt, Harvester and vmferry write. Tags of people in Harvester have another."""
+_MOST_LABELS: Final = 5
+_HARVESTER_SETTINGS: Final = {
+    ("annotations", "harvesterhci.io/reservedMemory"): "the memory that Harvester keeps for its processes",
+    ("annotations", "harvesterhci.io/enableCPUAndMemoryHotplug"): "CPUs and memory can be added to it",
+    ("labels", "harvesterhci.io/maintain-mode-strategy"): "what happens to it if its node is maintained",
+}
+"""Settings that Harvester keeps outside of the spec (its pkg/util/constants.go)."""
+
 
 def concerns(found: Found) -> tuple[Concern, ...]:
     """All concerns about a VM, the most severe first."""
@@ -78,6 +88,7 @@ def concerns(found: Found) -> tuple[Concern, ...]:
         *_disks_concerns(found),
         *_nics_concerns(found),
         *_lost_fields(found.vm),
+        *_metadata_concerns(found.vm),
     ]
     weight = [Severity.BLOCK, Severity.WARN, Severity.LOG]
     return tuple(sorted(all_found, key=lambda concern: weight.index(concern.severity)))
@@ -245,6 +256,23 @@ def _nics_concerns(found: Found) -> Iterator[Concern]:
         for field in interface.names():
             if field not in _NIC_DESCRIBED | _NIC_BINDINGS:
                 yield log("nic-setting", f"the setting {field} of {name} is not carried over")
+
+
+def _metadata_concerns(vm: Answer) -> Iterator[Concern]:
+    """Labels of people, and settings of Harvester that are no fields of the spec."""
+    labels = sorted(name for name in vm.names("metadata", "labels") if not _is_of_system(name))
+    if labels:
+        rest = len(labels) - _MOST_LABELS
+        shown = ", ".join(labels[:_MOST_LABELS]) + (f" and {rest} more" if rest > 0 else "")
+        yield log("labels", f"its labels {shown} are not carried over")
+    for (kind, name), meaning in _HARVESTER_SETTINGS.items():
+        if vm.has("metadata", kind, name):
+            yield log("harvester-setting", f"its setting {name} is not carried over: {meaning}")
+
+
+def _is_of_system(label: str) -> bool:
+    prefix = label.rpartition("/")[0]
+    return prefix in _SYSTEMS or prefix.endswith((".kubevirt.io", "cattle.io"))
 
 
 def _lost_fields(vm: Answer) -> Iterator[Concern]:

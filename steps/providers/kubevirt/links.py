@@ -131,7 +131,7 @@ def _ways(source: Api, export: Answer, claim: str, address: Address) -> Iterator
             if chosen is None:
                 continue
             url, is_gzip = chosen
-            if address.url:
+            if address.url and _is_usable(url):
                 url = _at_address(source, export.name, url, address.url)
             own = link.text("cert")
             yield _Way("the address of the source" if address.url else f"the {kind} link", url, own, is_gzip)
@@ -199,11 +199,16 @@ def _link(way: _Way, tls: ssl.SSLContext, answer: http.client.HTTPResponse, name
 
 def _check_url(url: str, what: str) -> None:
     """Refuse a URL that is not one of an exporter; nothing of it appears in a message."""
+    if not _is_usable(url):
+        raise StepError(Exit.INVALID, what, "the export names no https URL for the disk")
+
+
+def _is_usable(url: str) -> bool:
+    """Whether it is an https URL without a login and without special characters."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
         usable = usable and parts.username is None
     except ValueError:
         usable = False
-    if not usable or any(ord(char) <= 32 or char in "\\\x7f" for char in url):
-        raise StepError(Exit.INVALID, what, "the export names no https URL for the disk")
+    return usable and not any(ord(char) <= 32 or char in "\\\x7f" for char in url)

@@ -59,8 +59,8 @@ def power_off(source: Api, run: str, machine: Machine, policy: PowerPlan, prove:
             if policy.never_force:
                 raise _always_ends(what)
             prove()
-            is_asked = _ask(source, run, machine, now, grace)
-            end = CLOCK() + grace + STOP_SECONDS
+            if _ask(source, run, machine, now, grace):
+                is_asked, end = True, CLOCK() + grace + STOP_SECONDS
         if CLOCK() >= end:
             shown = now.vm.text("status", "printableStatus") or now.phase
             raise StepError(

@@ -115,6 +115,19 @@ def test_old_manifests_are_migrated_to_standard_output(vmferry: Vmferry, tmp_pat
     assert ended.err == "warning: old.yaml:7: spec.prio: left out: it has no equivalent\n"
 
 
+def test_old_manifests_are_read_with_warnings(vmferry: Vmferry, tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text(OLD_IMPORT + "  prio: 1\n")
+    for command in (("plan",), ("run", "--into", "here")):
+        ended = vmferry(*command, "-f", "old.yaml")
+        assert ended.err.splitlines()[:2] == [
+            "warning: old.yaml: manifests from before Harvester v1.1 are used as `vmferry migrate-manifests` "
+            "converts them",
+            "warning: old.yaml:7: spec.prio: left out: it has no equivalent",
+        ]
+        assert ended.code == Exit.INVALID  # its source is not given
+        assert "VmwareSource" in ended.err
+
+
 def test_old_manifests_are_migrated_to_a_folder(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text(OLD_IMPORT)
     assert vmferry("migrate-manifests", "-f", "old.yaml", "-o", "new").err == "wrote new/old.yaml\n"

@@ -78,12 +78,39 @@ def faults(tmp_path: Path, text: str) -> list[str]:
 
 
 def test_a_field_without_an_equivalent_is_left_out_with_a_warning(tmp_path: Path) -> None:
-    text, notes = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {importStatus: sourceReady}\n")
+    text, notes = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {conditions: []}\n")
     assert "prio" not in text
     assert notes == [
         ":8: status: left out: the controller writes it again",
         ":7: spec.prio: left out: it has no equivalent",
     ]
+
+
+@pytest.mark.parametrize(
+    ("reached", "words"),
+    [
+        (
+            "virtualMachineRunning",
+            "this import has ended: if it is used again, the VM is shut down at its",
+        ),
+        ("sourceReady", "this import was begun: before you use it, stop the former controller"),
+        ("[]", ""),
+        ('""', ""),
+    ],
+)
+def test_an_import_that_was_carried_out_is_reported(tmp_path: Path, reached: str, words: str) -> None:
+    text, notes = migrated(tmp_path, OLD_IMPORT + f"status: {{importStatus: {reached}}}\n")
+    assert "status" not in text
+    found = [note for note in notes if "importStatus" in note]
+    assert [note.startswith(f":7: status.importStatus: {words}") for note in found] == [True] * bool(words)
+
+
+def test_a_harvester_of_the_first_proposal_is_a_source_of_kubevirt(tmp_path: Path) -> None:
+    source = OLD_SOURCE.replace("Vmware", "Harvester").replace(" dc: DC0,", "").replace("/sdk", ":6443")
+    job = OLD_IMPORT.replace("kind: Vmware,", "kind: harvester,")
+    text, notes = migrated(tmp_path, f"{job}---\n{source}")
+    assert text.count("kind: KubeVirtSource") == 2
+    assert notes == [":11: spec.credentials: its Secret needs the key kubeconfig"]
 
 
 def test_fields_of_the_api_server_are_left_out(tmp_path: Path) -> None:
@@ -138,10 +165,10 @@ def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
     ("text", "notes"),
     [
         (
-            OLD_SOURCE.replace("Vmware", "Harvester"),
-            ":2: kind: unknown kind of source 'Harvester'; known:",
+            OLD_SOURCE.replace("Vmware", "Proxmox"),
+            ":2: kind: unknown kind of source 'Proxmox'; known:",
         ),
-        (OLD_IMPORT.replace("kind: Vmware,", "kind: Harvester,"), ":6: spec.sourceCluster.kind: unknown"),
+        (OLD_IMPORT.replace("kind: Vmware,", "kind: Proxmox,"), ":6: spec.sourceCluster.kind: unknown"),
         (OLD_IMPORT + "  vmName: web02\n", ":7: spec.vmName: spec.virtualMachineName is also set"),
         (OLD_SOURCE.replace("DC0", "[a]"), ":4: spec.dc: Input should be a valid string"),
         (IMPORT + "  vmName: x\n", ":7: spec.vmName: unknown field"),

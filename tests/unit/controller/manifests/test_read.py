@@ -187,15 +187,52 @@ def test_every_error_of_every_document_is_reported(file: Path) -> None:
     assert len(faults(file, text)) == 2
 
 
+OLD: Final = """\
+apiVersion: importjob.harvesterhci.io/v1beta1
+kind: VirtualMachine
+metadata: {name: web}
+spec: {vmName: web01, sourceCluster: vc, priority: 1}
+---
+apiVersion: source.harvesterhci.io/v1beta1
+kind: Vmware
+metadata: {name: vc, namespace: sources}
+spec: {endpoint: "https://vcenter.example/sdk", dc: DC0, credentials: {name: vc-login}}
+"""
+
+
+def test_manifests_from_before_v1_1_are_read_as_they_are_converted(file: Path) -> None:
+    manifests = found(file, OLD)
+    import_ = manifests.imports["default", "web"]
+    source = import_.spec.source_cluster
+    assert import_.spec.virtual_machine_name == "web01"
+    assert (source.kind, source.namespace, source.name) == ("VmwareSource", "sources", "vc")
+    assert ("vmwaresource", "sources", "vc") in manifests.sources
+    assert manifests.converted == [
+        f"{file}: manifests from before Harvester v1.1 are used as `vmferry migrate-manifests` converts them",
+        f"{file}:4: spec.priority: left out: it has no equivalent",
+    ]
+    assert manifests.ignored == []
+
+
+def test_current_manifests_are_not_converted(file: Path) -> None:
+    assert found(file, IMPORT).converted == []
+
+
+def test_the_source_of_an_old_import_may_be_in_another_file(tmp_path: Path) -> None:
+    job, _, source = OLD.partition("---\n")
+    (tmp_path / "a.yaml").write_text(job)
+    (tmp_path / "b.yaml").write_text(source)
+    (import_,) = read([str(tmp_path)]).imports.values()
+    assert import_.spec.source_cluster.namespace == "sources"
+
+
 @pytest.mark.parametrize(
-    ("version", "kind"), [("source.harvesterhci.io/v1beta1", "Vmware"), ("importjob.harvesterhci.io/v1", "X")]
+    ("version", "kind"),
+    [("source.harvesterhci.io/v1beta1", "Proxmox"), ("importjob.harvesterhci.io/v1", "X")],
 )
-def test_groups_from_before_v1_1_are_refused_with_a_remedy(file: Path, version: str, kind: str) -> None:
+def test_an_unknown_kind_of_the_old_groups_is_refused(file: Path, version: str, kind: str) -> None:
     (fault,) = faults(file, f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n")
-    assert fault.startswith(
-        f":1: apiVersion {version} is from before Harvester v1.1; "
-        "convert it to migration.harvesterhci.io/v1beta1"
-    )
+    assert fault.startswith(f":2: kind: unknown kind of source '{kind}'; known: VmwareSource, ")
 
 
 def test_another_version_of_our_group_is_refused(file: Path) -> None:

@@ -91,6 +91,54 @@ stringData:
       abc
       -----END CERTIFICATE-----
 """  # noqa: S105 - the example of the document
+VSPHERE: Final = """\
+apiVersion: v2v.kubevirt.io/v1beta1
+kind: VirtualMachineImport
+metadata: {name: example, namespace: example-ns}
+spec:
+  providerCredentialsSecret: {name: my-secret-with-vmware-credentials}
+  resourceMapping: {name: example-vmware-resourcemappings}
+  source: {vmware: {vm: {name: myvm}}}
+---
+apiVersion: v2v.kubevirt.io/v1beta1
+kind: ResourceMapping
+metadata:
+ name: example-vmware-resourcemappings
+ namespace: example-ns
+spec:
+  vmware:
+    networkMappings:
+    - source:
+        name: VM Network # map network name to network attachment definition
+      target: xyz
+      type: multus
+    - source:
+        id: network-7 # alternatively the network can be mapped by managed object reference
+      Target:
+        name: pod
+      type: pod
+    storageMappings:
+    - source:
+        name: iSCSI_Datastore # maps disks in a given VMware datastore to a storage class
+      target: storage_class_1
+---
+apiVersion: v1
+kind: Secret
+metadata:
+ name: my-secret-with-vmware-credentials
+ namespace: example-ns
+type: Opaque
+stringData:
+ vmware: |-
+   # API URL of the vCenter or ESXi host
+   apiUrl: "https://my.vcenter.example.com/sdk"
+   # Username provided in the format of username@domain.
+   username: administrator@vsphere.local
+   password: 123456
+   # The certificate thumbprint of the vCenter or ESXi host, in colon-separated hexidecimal octets.
+   thumbprint: 21:EA:74:11:59:89:5E:20:D5:D9:A2:39:5C:6A:2D:36:38:B2:52:2B
+"""
+"""The mapping and the Secret of the document for vSphere; it has no import for them."""
 INSIDE: Final = "            target: xyz\n            type: multus"
 SIBLINGS: Final = "          target: xyz\n          type: multus"
 SEED: Final = (
@@ -184,6 +232,31 @@ def test_the_corrections_after_the_first_ones(tmp_path: Path) -> None:
         '5: metadata.annotations.vmimport.v2v.kubevirt.io/progress: write "20" in quotes, or leave it out',
         "48: spec.ovirt.networkMappings.0.Target: write target",
     ]
+
+
+def test_the_corrected_example_for_vsphere_runs(tmp_path: Path) -> None:
+    assert faults(tmp_path, VSPHERE) == ["23: spec.vmware.networkMappings.1.Target: write target"]
+    text = VSPHERE.replace("Target:", "target:")
+    (fault,) = refusal(tmp_path, text)
+    assert "storage_class_1" in fault  # no storage class can have that name
+    (job,) = made(tmp_path, text.replace("storage_class_1", "storage-class-1"))
+    networks = [
+        (rule.source, rule.source_id, rule.attachment, rule.destination) for rule in job.plan.target.networks
+    ]
+    assert networks == [
+        ("VM Network", "", Attachment.NETWORK, "example-ns/xyz"),
+        ("", "network-7", Attachment.POD, ""),
+    ]
+    (storage,) = job.plan.target.storage
+    assert (storage.source, storage.storage_class) == ("iSCSI_Datastore", "storage-class-1")
+    assert (job.plan.source.kind, job.plan.source.endpoint) == (
+        SourceKind.VMWARE,
+        "https://my.vcenter.example.com/sdk",
+    )
+    thumbprint = b"21:EA:74:11:59:89:5E:20:D5:D9:A2:39:5C:6A:2D:36:38:B2:52:2B"
+    assert job.credentials["thumbprint"] == thumbprint
+    assert job.credentials["password"] == b"123456"
+    assert not job.plan.target.start  # the default of that API
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ class StandIn(ThreadingHTTPServer):
         self.gzip_ends_at: int | None = None
         """The exporter fails to read the volume there, and ends the stream as if it were complete."""
         self.hook: Hook = lambda method, path: None
+        self.done: Hook = lambda method, path: None
+        """As `hook`, after a call has had its effect; its reply replaces the answer."""
         self.asked: list[str] = []
         self.sent = 0
         """Bytes of disks that were sent."""
@@ -276,6 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.asked.append(f"{self.command} {self.path}")
             reply = self.server.hook(self.command, self.path) or self._reply(parts.path, parts.query, body)
+            reply = self.server.done(self.command, self.path) or reply
         self.send_response(reply.status)
         headers = {"Content-Type": "application/json", **reply.headers}
         if reply.chunked:

@@ -61,7 +61,10 @@ def test_for_a_harvester_without_the_gate_the_command_is_for_harvester(
     standin: StandIn, access: MakeAccess
 ) -> None:
     standin.cluster.gate, standin.cluster.harvester = False, True
-    assert "kubectl patch kubevirt -n harvester-system kubevirt" in str(refusal(access))
+    error = refusal(access)
+    assert error.code is Exit.UNSUPPORTED
+    assert "kubectl patch kubevirt -n harvester-system kubevirt" in str(error)
+    assert "off again before Harvester is upgraded" in str(error)
 
 
 def test_every_missing_right_is_named(standin: StandIn, access: MakeAccess) -> None:

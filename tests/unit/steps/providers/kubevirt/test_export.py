@@ -207,15 +207,17 @@ def test_a_link_with_an_untrusted_certificate_gets_no_token(
     assert not any("/volumes/" in call for call in standin.asked)
 
 
+@pytest.mark.parametrize("address", [False, True], ids=["as linked", "at the address of the source"])
 @pytest.mark.parametrize(
     "url", ["http://localhost/x", "https://u:p@localhost/x", "ftp://x", "https://[", "x"]
 )
 def test_a_link_that_is_no_https_url_is_refused(
-    standin: StandIn, access: MakeAccess, machine: Machine, tmp_path: Path, url: str
+    standin: StandIn, access: MakeAccess, machine: Machine, tmp_path: Path, url: str, address: bool
 ) -> None:
     standin.cluster.internal = url
+    plan = {"export_address": standin.url} if address else {}
     with pytest.raises(StepError) as caught:
-        exported(access, machine, tmp_path / "out")
+        exported(access, machine, tmp_path / "out", plan=plan)
     assert caught.value.code in (Exit.INVALID, Exit.UNREACHABLE)
     assert standin.cluster.held() == 0
 

@@ -12,7 +12,7 @@ from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.model.machine import Power
 from steps.model.plan import PowerPlan
 from steps.providers import connect
-from steps.providers.kubevirt import history
+from steps.providers.kubevirt import checks, history
 from steps.providers.kubevirt.answers import Answer
 from tests.unit.steps.providers.kubevirt.conftest import MakeAccess
 from tests.unit.steps.providers.kubevirt.standin import Reply, StandIn
@@ -89,6 +89,22 @@ def test_a_policy_that_forbids_a_hard_stop_is_refused(standin: StandIn, access: 
         shut_down(access, machine, PowerPlan(never_force=True))
     assert caught.value.code is Exit.POWER
     assert standin.changes() == []
+
+
+@pytest.mark.parametrize("call", ["PATCH", "PUT"])
+def test_a_vm_that_is_changed_without_an_end_is_reported(
+    standin: StandIn, access: MakeAccess, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(checks, "RIGHTS", checks.RIGHTS[:1])
+    ticks = iter(range(1000))
+    monkeypatch.setattr("steps.providers.kubevirt.power.CLOCK", lambda: 60.0 * next(ticks))
+    machine = described(access)
+    standin.hook = lambda method, path: Reply(409, b"{}") if method == call else None
+    with pytest.raises(StepError) as caught:
+        shut_down(access, machine)
+    assert caught.value.code is Exit.UNREACHABLE
+    assert "still Running after 360 s" in str(caught.value)
+    assert standin.cluster.stops == 0
 
 
 def test_a_guest_that_does_not_end_is_reported(

@@ -44,6 +44,18 @@ def test_the_vm_owns_its_disks_at_the_end() -> None:
     assert not vm["metadata"].get("ownerReferences")
 
 
+def test_the_new_vm_is_from_no_template() -> None:
+    world = a_world()
+    world.machine = world.machine.model_copy(update={"os": "rhel8.2", "guest_id": "rhel8_64Guest"})
+    world.publish()
+    world.build()
+    (vm,) = world.cluster.all(MACHINE)
+    assert {"instancetype", "preference", "dataVolumeTemplates"} & set(vm["spec"]) == set()
+    names = {*vm["metadata"]["labels"], *vm["metadata"].get("annotations", {})}
+    assert [name for name in names if "template" in name] == []
+    assert [call.kind.kind for call in world.cluster.calls if "Template" in call.kind.kind] == []
+
+
 def test_modes_of_a_row_are_those_of_the_volume() -> None:
     world = a_world(first_match=True, storage=(BLOCK,))
     disk = world.machine.disks[0].model_copy(update={"storage_id": "ds-1"})
