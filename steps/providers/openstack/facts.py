@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -10,7 +10,7 @@ from openstack import exceptions as sdk
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
-from steps.model.machine import listed
+from steps.model.machine import Tag, listed
 from steps.model.unique import Index
 from steps.providers.openstack.cloud import Cloud
 
@@ -200,6 +200,17 @@ def _read_flavor(cloud: Cloud, server: Any) -> Any:
     if getattr(flavor, "vcpus", None):
         return flavor
     return cloud.find(f"read the flavor of {server.name}", lambda: cloud.compute.get_flavor(flavor.id))
+
+
+def tags(facts: ServerFacts) -> tuple[Tag, ...]:
+    """The metadata of a server, and its tags (compute microversion 2.26), which have no category."""
+    metadata = (facts.server.metadata or {}).items()
+    found = (*(Tag(name=str(key), value=str(value)) for key, value in metadata), *_plain_tags(facts.server))
+    return tuple(sorted(found, key=str))
+
+
+def _plain_tags(server: Any) -> Iterator[Tag]:
+    return (Tag(name=str(name)) for name in server.tags or ())
 
 
 _IMPORT_ACTIONS = ("createImage",)
