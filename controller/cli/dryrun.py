@@ -16,6 +16,8 @@ from rich.text import Text
 
 from controller.local.cluster_target import KUBECONFIG
 from controller.local.tempdir import temporary_folder
+from controller.manifests import read, resolve
+from controller.manifests.environment import Environment
 from controller.manifests.resolve import Job
 from controller.step_program import write_credentials
 from controller.units import size
@@ -30,6 +32,7 @@ from steps.model.volumes import Volumes
 from steps.preflight import examine, refusal_reasons
 from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
+from workflows.api.sources import Source
 from workflows.dryrun import disk_address, form_of, planned_manifest
 from workflows.stages import planned_names
 from workflows.status.conditions import admission_warnings
@@ -72,6 +75,14 @@ def open_provider(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
     """A provider for read-only access. It leaves nothing at the source."""
     access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", state_folder=files)
     return connect(access)
+
+
+@contextmanager
+def open_source(source: Source, given: read.Manifests, variables: Environment) -> Iterator[Provider]:
+    """A provider of a source from the manifests or the environment, to look at its inventory."""
+    plan, values = resolve.access(source, given, variables)
+    with credentials(values) as files, open_provider(plan, files, Stop(), "inventory") as provider:
+        yield provider
 
 
 def dry_run(job: Job, stop: Stop) -> DryRunResult:
