@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from controller.assess.readiness import Assessed
+from controller.assess.texts import visible
+from controller.assess.totals import totals
 from controller.units import size
 from steps.model.machine import Machine
 from steps.providers import Inventory
@@ -19,21 +23,37 @@ def document(inventory: Inventory) -> dict[str, Any]:
         "machines": [machine.model_dump(by_alias=True, mode="json") for machine in inventory.machines],
         "networks": list(inventory.networks),
         "folders": list(inventory.folders),
+        "tagsUnknown": inventory.tags_unknown,
     }
 
 
-def render(inventory: Inventory) -> RenderableType:
-    """The inventory as tables."""
-    rows = Table("VM", "id", "power", "vCPU", "memory", "disks", "networks", box=None, padding=(0, 2, 0, 0))
-    for machine in inventory.machines:
-        rows.add_row(*map(escape, _row(machine)))
-    networks = Table("network", box=None, padding=(1, 2, 0, 0))
-    for network in inventory.networks:
-        networks.add_row(escape(network))
-    folders = Table("folder", box=None, padding=(1, 2, 0, 0))
-    for folder in inventory.folders:
-        folders.add_row(escape(folder))
-    return Group(rows, *(table for table in (networks, folders) if table.row_count))
+def render(inventory: Inventory, vms: Sequence[Assessed], *, is_whole: bool) -> RenderableType:
+    """The VMs with their sums; of a whole inventory also the networks and folders."""
+    has_tags = any(one.machine.tags for one in vms)
+    columns = ("VM", "id", "power", "vCPU", "memory", "disks", "networks", "readiness")
+    rows = _table(*columns, *(("tags",) if has_tags else ()))
+    for one in vms:
+        tags = (", ".join(map(str, one.machine.tags)),) if has_tags else ()
+        _add(rows, (*_row(one.machine), str(one.readiness), *tags))
+    others = [("network", inventory.networks), ("folder", inventory.folders)] if is_whole else []
+    lists = (_list(title, names) for title, names in others if names)
+    return Group(rows, Text(f"\n{totals(vms).line()}"), *lists)
+
+
+def _table(*columns: str, space: int = 0) -> Table:
+    return Table(*columns, box=None, padding=(space, 2, 0, 0))
+
+
+def _list(title: str, names: Iterable[str]) -> Table:
+    rows = _table(title, space=1)
+    for name in names:
+        _add(rows, (name,))
+    return rows
+
+
+def _add(rows: Table, cells: Iterable[str]) -> None:
+    """Add a row. Its texts come from the source, so neither markup nor control characters count."""
+    rows.add_row(*(Text(visible(cell, longest=2000)) for cell in cells))
 
 
 def _row(machine: Machine) -> tuple[str, ...]:

@@ -3,9 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.console import RenderableType
 from ruamel.yaml import YAML
 
-from controller.cli.tables import document, render
+from controller.assess.readiness import Assessed
+from controller.cli.tables import document
+from controller.cli.tables import render as render_vms
 from steps.model.yaml import to_yaml
 from steps.providers import Inventory
 from tests.unit.builders import a_machine, a_nic
@@ -22,6 +25,10 @@ def test_any_name_is_unchanged_in_yaml(name: str) -> None:
 def an_inventory(**machine: Any) -> Inventory:
     machines = (a_machine(**machine), a_machine(name="empty", disks=()))
     return Inventory(machines=machines, networks=("VM Network",), folders=("prod",))
+
+
+def render(inventory: Inventory) -> RenderableType:
+    return render_vms(inventory, tuple(map(Assessed, inventory.machines)), is_whole=True)
 
 
 def test_the_tables_show_the_inventory() -> None:
