@@ -16,7 +16,7 @@ from controller.assess.readiness import Assessed, assess_all
 from controller.assess.selection import Selection, Sort, in_order, select
 from controller.assess.workload import Rate
 from controller.cli import tables
-from controller.cli.app import OutputFormat, dump, err, out, print_warning, write
+from controller.cli.app import OutputFormat, dump, err, print_warning, write
 from controller.patterns import unused
 from steps import __version__
 from steps.model.contract import Exit, StepError
@@ -96,7 +96,7 @@ def show(listed: Listing, source: Source, wanted: Wanted) -> None:
             err.print(f"wrote {escape(str(file))}", highlight=False, soft_wrap=True)
     match wanted.output:
         case InventoryFormat.TABLE:
-            out.print(tables.render(listed.selected, listed.vms, is_whole=listed.is_whole))
+            write(tables.render(listed.selected, listed.vms, is_whole=listed.is_whole))
             if wanted.report is None:
                 return
             err.print(_time(listed.vms, wanted.rate), highlight=False, soft_wrap=True, markup=False)
