@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -89,6 +90,9 @@ def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
     volumes = _list_by_id(what, "volumes", cloud, lambda: cloud.volumes.volumes(details=True))
     ports = _list_by_id(what, "ports", cloud, lambda: list(cloud.network.ports()))
     images = cloud.read(what, lambda: _list_image_documents(cloud))
+    by_server: defaultdict[str, list[Any]] = defaultdict(list)
+    for port in ports:
+        by_server[str(port.device_id)].append(port)
     known = read_networks(cloud)
     names, vlan_ids = network_names(known), vlans(known)
     for server in sorted(servers, key=lambda server: (server.name, server.id)):
@@ -103,7 +107,7 @@ def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
             unreadable_volumes=tuple(
                 volume_id for volume_id, volume in server_volumes.items() if volume is None
             ),
-            ports=tuple(port for port in ports if port.device_id == server.id),
+            ports=tuple(by_server[str(server.id)]),
             networks=names,
             vlans=vlan_ids,
         )
