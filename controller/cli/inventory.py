@@ -201,7 +201,7 @@ def list_inventory(
             machine = provider.describe(*_split(selected, manifest, folder[0] if folder else None))
             _write_manifest(machine, selected, manifest, _places(machine, mapping, network))
             return Exit.DONE
-        inventory = provider.inventory()
+        inventory = dryrun.read_inventory(provider)
     listed = listing.listing(inventory, selected, wanted)
     if every:
         chosen = {one.machine.source_id for one in listed.vms}

@@ -79,7 +79,7 @@ def select(
         return Selected(resolve.jobs(given, variables, local, mappings, vms))
     chosen = resolve.only_source(given, variables, source)
     with dryrun.open_source(chosen, given, variables) as provider:
-        machines = provider.inventory().machines
+        machines = dryrun.read_inventory(provider).machines
     jobs = jobs_of(vms, machines, chosen, given, variables, local, mappings.default)
     return Selected(jobs, is_by_wildcard=any(map(has_wildcard, vms)))
 

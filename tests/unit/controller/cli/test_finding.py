@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -112,6 +113,23 @@ def found(vmferry: Vmferry) -> List:
 )
 def test_vms_are_selected_and_sorted(found: List, words: tuple[str, ...], ids: list[str]) -> None:
     assert found(*words) == ids
+
+
+def test_two_inventories_at_the_same_time_have_different_sessions(
+    vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[str] = []
+
+    @contextmanager
+    def connect(access: Access) -> Iterator[Provider]:
+        runs.append(access.run)
+        yield Several(MACHINES, "")
+
+    monkeypatch.setattr(dryrun, "connect", connect)
+    for _ in range(2):
+        vmferry("inventory", "-f", "vm.yaml")
+    assert len(set(runs)) == 2
+    assert gc.isenabled()
 
 
 def test_a_name_that_fits_nothing_is_a_warning(vmferry: Vmferry) -> None:
