@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import enum
 import json
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -113,7 +114,8 @@ def _word(argument: Any) -> str:
 
 def _parameter(one: Any) -> tuple[str, ...]:
     names = [*one.opts, *one.secondary_opts] if one.param_type_name == "option" else [_word(one)]
-    kind = one.type_descriptor.annotation
+    annotation = one.type_descriptor.annotation
+    kind = next(iter(typing.get_args(annotation)), annotation)  # of an option that may be given several times
     choices = tuple(kind) if isinstance(kind, type) and issubclass(kind, enum.Enum) else ()
     values = ", ".join(f"`{choice}`" for choice in choices)
     shown = "" if one.default in (None, "", False) else f"`{_value(one)}`"

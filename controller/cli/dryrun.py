@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +18,8 @@ from rich.text import Text
 
 from controller.local.cluster_target import KUBECONFIG
 from controller.local.tempdir import temporary_folder
+from controller.manifests import read, resolve
+from controller.manifests.environment import Environment
 from controller.manifests.resolve import Job
 from controller.step_program import write_credentials
 from controller.units import size
@@ -29,8 +33,9 @@ from steps.model.matching import Resolution, resolutions
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from steps.model.volumes import Volumes
 from steps.preflight import examine, refusal_reasons
-from steps.providers import Access, Provider, connect
+from steps.providers import Access, Inventory, Provider, connect
 from steps.runtime.stop import Stop
+from workflows.api.sources import Source
 from workflows.dryrun import disk_address, form_of, planned_manifest
 from workflows.stages import planned_names
 from workflows.status.conditions import admission_warnings
@@ -73,6 +78,30 @@ def open_provider(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
     """A provider for read-only access. It leaves nothing at the source."""
     access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", state_folder=files)
     return connect(access)
+
+
+@contextmanager
+def open_source(source: Source, given: read.Manifests, variables: Environment) -> Iterator[Provider]:
+    """A provider of a source from the manifests or the environment, to look at its inventory."""
+    plan, values = resolve.access(source, given, variables)
+    # A name of its own: a session of the same name would be taken for that of a killed attempt, and ended.
+    run = f"inventory-{uuid.uuid4().hex[:12]}"
+    with credentials(values) as files, open_provider(plan, files, Stop(), run) as provider:
+        yield provider
+
+
+def read_inventory(provider: Provider) -> Inventory:
+    """The inventory of a source. Python's collector of cycles is paused meanwhile.
+
+    It would look through all objects again and again while their number grows, and find nothing.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return provider.inventory()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def dry_run(job: Job, stop: Stop) -> DryRunResult:

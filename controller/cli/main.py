@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from controller.cli import cluster, dryrun, extras, inventory, summary, undo
+from controller.cli import cluster, dryrun, extras, inventory, selecting, summary, undo
 from controller.cli.app import (
     Folder,
     Manifest,
@@ -28,6 +28,7 @@ from controller.cli.app import (
     print_warning,
 )
 from controller.cli.rates import Rates
+from controller.cli.selecting import SourceName, Vms, Yes
 from controller.cli.view import table
 from controller.cli.watch import Watch
 from controller.client import changes
@@ -35,7 +36,7 @@ from controller.local import cluster_target, imports, removal
 from controller.local.imports import EmbeddedRun
 from controller.local.rundir import RunDir
 from controller.local.runner import FIRST_DELAY, SOURCE_WAIT
-from controller.manifests import environment, mapping, read, resolve
+from controller.manifests import mapping, resolve
 from steps.model.contract import Exit, StepError
 from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
 from steps.model.yaml import to_yaml
@@ -52,21 +53,9 @@ def main() -> None:
     sys.exit(attempt())
 
 
-def _jobs(
-    filenames: list[str] | None, settings: Settings, mappings: resolve.MappingChoice = resolve.ONLY_NAMED
-) -> list[resolve.Job]:
-    given = read.read(filenames or [])
-    for warning in given.converted:
-        print_warning(warning)
-    for ignored in given.ignored:
-        err.print(
-            f"ignored {escape(ignored)} (not a vmferry resource)",
-            highlight=False,
-            style="dim",
-            soft_wrap=True,
-        )
-    local = settings.model_copy(update={"local_files": True, "mounts_claims": False, "allow_volumes": True})
-    return resolve.jobs(given, environment.read(os.environ), local, mappings)
+def _jobs(filenames: list[str] | None) -> list[resolve.Job]:
+    """The imports of manifests, for their credentials."""
+    return selecting.select(filenames or [], Settings(), resolve.WITHOUT, (), None).jobs
 
 
 def _mapping_choice(path: Path | None) -> resolve.MappingChoice:
@@ -107,10 +96,15 @@ SourceWait = Annotated[
 ]
 
 
-@command(epilog="Example: vmferry run -f vm.yaml --into ./alpine")
+@command(
+    epilog="Examples: vmferry run -f vm.yaml --into ./alpine · "
+    "vmferry run -f source.yaml --vm '/DC0/vm/prod/*' --mapping mapping.yaml --into ./prod"
+)
 def run(
     into: Annotated[Path, typer.Option(help="Folder for the result. It must be new or empty.")],
     filename: Manifest = None,
+    vm: Vms = None,
+    source: SourceName = None,
     mapping_file: MappingFile = None,
     to: Annotated[TargetKind, typer.Option(help="Target: the folder, or the cluster of KUBECONFIG.")] = (
         TargetKind.DIRECTORY
@@ -133,6 +127,7 @@ def run(
         ),
     ] = FIRST_DELAY,
     source_wait: SourceWait = SOURCE_WAIT,
+    yes: Yes = False,
     output: Output = OutputFormat.TABLE,
 ) -> int:
     """Import VMs into a folder, or with `--to harvester` or `--to kubevirt` into a cluster.
@@ -157,11 +152,13 @@ def run(
         disks=disks,
         source_wait_seconds=source_wait,
     )
-    jobs = _jobs(filename, settings, _mapping_choice(mapping_file))
+    selected = selecting.select(filename or [], settings, _mapping_choice(mapping_file), vm or (), source)
+    jobs = selected.jobs
     resolve.refuse_landing(jobs)
     target = cluster_target.from_environment(os.environ) if to is not TargetKind.DIRECTORY else None
     if target is not None:
         cluster_target.check([job.plan for job in jobs], target)
+    selecting.confirm(selected, yes=yes)
     return _carry_out(imports.create(jobs, into, target), retry_delay, output)
 
 
@@ -207,7 +204,7 @@ def retry(
             )
         return cluster.request(str(folder), namespace, changes.retry, output)
     cluster.refuse_a_name(folder, "retry")
-    given = _jobs(filename, Settings(), resolve.WITHOUT) if filename else []
+    given = _jobs(filename) if filename else []
     new_credentials = {_import_key(job.plan): job.credentials for job in given}
     rundirs = imports.find(folder)
     if filename:
@@ -287,9 +284,11 @@ def status(folder: Folder, output: Output = OutputFormat.TABLE) -> int:
     return Exit.DONE
 
 
-@command(epilog="Example: vmferry plan -f vm.yaml -o yaml")
+@command(epilog="Examples: vmferry plan -f vm.yaml -o yaml · vmferry plan -f source.yaml --vm 'web*'")
 def plan(
     filename: Manifest = None,
+    vm: Vms = None,
+    source: SourceName = None,
     mapping_file: MappingFile = None,
     to: Annotated[
         TargetKind, typer.Option(help="Target: the folder, or the cluster of KUBECONFIG.")
@@ -313,7 +312,7 @@ def plan(
         disks=disks,
     )
     stop = Stop()
-    jobs = _jobs(filename, settings, _mapping_choice(mapping_file))
+    jobs = selecting.select(filename or [], settings, _mapping_choice(mapping_file), vm or (), source).jobs
     results = dryrun.with_collisions([dryrun.dry_run(job, stop) for job in jobs])
     if output is not OutputFormat.TABLE:
         dump([dryrun.document(result) for result in results], output)
@@ -327,7 +326,7 @@ def plan(
     return next((result.code for result in results if result.reasons), Exit.DONE)
 
 
-undo.register(lambda filename: _jobs(filename, Settings(), resolve.WITHOUT))
+undo.register(_jobs)
 inventory.register()
 extras.register()
 cluster.register()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from controller.cli import cluster
+from controller.cli import cluster, confirmation
 from controller.cli.app import Manifest, Output, OutputFormat, command, dump, err, print_error
 from controller.client import changes
 from controller.local import imports
@@ -101,16 +100,9 @@ def document(result: Undone) -> dict[str, Any]:
 
 
 def _confirm(what: str, *, yes: bool) -> None:
-    """Ask a person. Raises StepError (INVALID) where nobody can answer, or the answer is no."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise StepError(
-            Exit.INVALID, "undo needs a confirmation", "standard input is no terminal", "add --yes"
-        )
-    question = f"Stop the VM at the target and start the VM at its source: {what}?"
-    if not typer.confirm(question, err=True):
-        raise StepError(Exit.INVALID, "nothing was changed", "the undo was not confirmed")
+    """Ask a person, unless the answer was given. Raises StepError (INVALID) without a yes."""
+    if not yes:
+        confirmation.ask("undo", f"Stop the VM at the target and start the VM at its source: {what}?")
 
 
 def _credentials(given: list[Job]) -> Mapping[tuple[str, str], dict[str, bytes]]:

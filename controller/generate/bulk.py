@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,17 @@ def write(
     folder: ManifestDir,
     mapping: Path | None,
     destination: str,
+    wanted: Collection[str] | None = None,
 ) -> FolderReport:
     """Write or update the folder from the source and the mapping.
 
-    `mapping` is read only. Without it the folder's mapping is read and gets the missing rows, with
-    `destination` for networks.
+    Args:
+        machines: all VMs of the source: an import has the same name whichever others are written.
+        source: of these VMs.
+        folder: to write to.
+        mapping: is read only. Without it the folder's mapping is read and gets the missing rows.
+        destination: of the networks in new rows.
+        wanted: ids of the VMs to write; files of the others stay as they are. None: all VMs.
 
     Raises:
         StepError: INVALID, if the mapping is wrong; CONFLICT, if the folder cannot be written.
@@ -59,7 +65,9 @@ def write(
     before = {mark.of: name for name, mark in marks.items() if mark is not None}
     identities = {identity(machine, source) for machine in machines}
     taken = {name for name, mark in marks.items() if mark is not None and mark.of not in identities}
-    chosen = choices(machines, source, before, taken)
+    every = choices(machines, source, before, taken)
+    chosen = [one for one in every if wanted is None or one.machine.source_id in wanted]
+    machines = [one.machine for one in chosen]
     sources = _sources(chosen, source)
     report = FolderReport(folder.root)
     places = mappingfile.load(mapping)[1] if mapping else _mapping(machines, folder, destination, report)
@@ -69,6 +77,7 @@ def write(
     for entry in entries(chosen, places):
         _put(entry, source, folder, report)
     written = {identity(file.entry.choice.machine, source) for file in report.files if file.entry}
+    written |= identities - {identity(machine, source) for machine in machines}
     ours = (mark.of for mark in marks.values() if mark and mark.of.startswith(f"{source_key(source)} "))
     report.stale += (folder.root / f"{before[of]}.yaml" for of in ours if of not in written)
     return report

@@ -10,6 +10,7 @@ from typing import Final
 from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.v2v import job_of
+from controller.patterns import matcher
 from steps.model.naming import normalise
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from workflows import ways
@@ -44,6 +45,9 @@ class MappingChoice:
     """Whether the rows do not matter, as for the credentials of a run that has its rows already."""
 
 
+MOST_NAMES: Final = 10
+"""Imports that a message lists."""
+
 ONLY_NAMED: Final = MappingChoice()
 WITHOUT: Final = MappingChoice(are_ignored=True)
 
@@ -53,11 +57,12 @@ def jobs(
     environment: Environment,
     settings: Settings,
     mappings: MappingChoice = ONLY_NAMED,
+    vms: Sequence[str] = (),
 ) -> list[Job]:
-    """Every given import, in its order.
+    """Every given import, in its order; with `vms` only those for a VM that one of these patterns fits.
 
     Raises:
-        InvalidManifestsError: with every reason of every import.
+        InvalidManifestsError: with every reason of every import, or a pattern that fits no import.
     """
     imports = list(manifests.imports.values())
     if not imports and not manifests.v2v_imports:
@@ -79,10 +84,31 @@ def jobs(
         except Invalid as error:
             name = v2v_import.metadata.name
             faults += [f"VirtualMachineImport {name}: {reason}" for reason in error.reasons]
+    if not faults and vms:
+        resolved, faults = _selected(resolved, vms)
     faults += _clashes(resolved)
     if faults:
         raise InvalidManifestsError(faults)
     return resolved
+
+
+def _selected(resolved: Sequence[Job], vms: Sequence[str]) -> tuple[list[Job], list[str]]:
+    """The imports for these VMs, and a fault for each pattern that fits none."""
+    fits = matcher(vms)
+    unused = [vm for vm in vms if not any(map(matcher([vm]), map(_names, resolved)))]
+    known = ", ".join(job.name for job in resolved[:MOST_NAMES]) + (
+        ", ..." if len(resolved) > MOST_NAMES else ""
+    )
+    faults = [f"no import is for a VM that fits {vm!r} (imports: {known})" for vm in unused]
+    return [job for job in resolved if fits(_names(job))], faults
+
+
+def _names(job: Job) -> tuple[str, ...]:
+    """By what a person names the VM of an import: its name, its path, and the name of the import."""
+    request = job.plan
+    folder, datacenter = (request.folder or "").strip("/"), request.source.datacenter.strip("/")
+    below = f"{folder}/{request.vm}" if folder else request.vm
+    return request.vm, job.name, below, f"/{below}", f"/{datacenter}/vm/{below}"
 
 
 def _job(

@@ -156,6 +156,21 @@ class Nic(Document):
     boot_order: Annotated[int, Field(ge=1)] | None = None
 
 
+class Tag(Document):
+    """A tag of the VM at its source: its category or key, and its name or value."""
+
+    name: str
+    value: str = "true"
+    """The default is for tags without a category."""
+
+    @property
+    def has_category(self) -> bool:
+        return self.value != "true"
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.value}" if self.has_category else self.name
+
+
 class Machine(Document):
     """A VM as it is at its source."""
 
@@ -184,6 +199,8 @@ class Machine(Document):
     guest_id: str = ""
     guest_name: str = ""
     notes: str = ""
+    storage_used: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Bytes that it uses at the source, if that does not say it of each disk; an estimate, never trusted."""
     power: Power = Power.OFF
     tools_running: bool = False
     change_version: str = ""
@@ -191,6 +208,8 @@ class Machine(Document):
     mark: PowerMark | None = None
     """When preflight described it: only a shutdown after that was the import's own."""
     concerns: tuple[Concern, ...] = ()
+    tags: tuple[Tag, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Those that an inventory shows."""
 
     @model_validator(mode="after")
     def _check_identifiers(self) -> Self:

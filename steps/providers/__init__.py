@@ -35,6 +35,8 @@ class Inventory:
     machines: tuple[Machine, ...]
     networks: tuple[str, ...]
     folders: tuple[str, ...]
+    tags_unknown: str = ""
+    """Why the tags of the VMs are not known, as a clause; "" if they are."""
 
 
 class Provider(Protocol):

@@ -88,6 +88,10 @@ class Answer:
             raise found._wrong("a list")
         return tuple(type(self)(value, found.path).text() for value in found.value)
 
+    def keys(self) -> tuple[str, ...]:
+        """The keys of this object."""
+        return tuple(self._fields())
+
     def text(self, *keys: str) -> str:
         """The text below these keys; "" if it is missing."""
         found = self.child(*keys)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tests.bench import disks, report
+from tests.bench.crowd import crowd
 from tests.bench.measure import Failed, wait_for_quiet
 from tests.bench.probes import Bench, Costs, Probe
 from tests.bench.report import NOTED, Figure
@@ -23,7 +24,19 @@ from tests.bench.web import served
 from tests.real.e2e import harness
 
 CACHE = Path(__file__).parents[2] / ".cache" / "bench"
-GROUPS = ("limit", "gigabit", "wall", "cpu", "scratch", "onward", "disks", "memory", "broken", "import")
+GROUPS = (
+    "limit",
+    "gigabit",
+    "wall",
+    "cpu",
+    "scratch",
+    "onward",
+    "disks",
+    "memory",
+    "broken",
+    "import",
+    "inventory",
+)
 AGAIN = 3
 """How often a figure that is worse than noted is measured again."""
 
@@ -34,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, help="where the disks land; default: a folder in the cache")
     parser.add_argument("--mib", type=int, default=1024, help="allocated size of the disk")
     parser.add_argument("--import-mib", type=int, default=4096, help="allocated size of the VM's disks")
+    parser.add_argument("--vms", type=int, default=5000, help="VMs of the inventory")
     parser.add_argument("--fill", type=int, default=38, help="percent of the disk that is allocated")
     parser.add_argument("--layout", choices=["first", "last"], default="last", help="position of the tables")
     parser.add_argument("--rows", nargs="+", choices=GROUPS, default=GROUPS, help="only these figures")
@@ -76,8 +90,9 @@ def bench(given: argparse.Namespace) -> Iterator[Bench]:
         with (
             served(cache, scratch, folder) as web,
             vcenter(folder, machines) as imports,
+            crowd(folder, given.vms) if "inventory" in given.rows else contextlib.nullcontext() as many,
         ):
-            yield Bench(web, scratch, disk, small, sparse, imports, given.mib << 20)
+            yield Bench(web, scratch, disk, small, sparse, imports, given.mib << 20, many)
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(scratch)
@@ -178,7 +193,7 @@ def main() -> int:
     costs: Costs = {}
     with bench(given) as there:
         source = there.disk.stat().st_size
-        wanted = [row for row in rows(there.allocated, source) if row.group in given.rows]
+        wanted = [row for row in rows(there.allocated, source, given.vms) if row.group in given.rows]
         measure(there, wanted, given.runs, given.quiet, costs)
         if given.check is not None:
             return check(there, wanted, given, costs)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import programs
+from tests.bench.crowd import Crowd
 from tests.bench.cutter import cutter
 from tests.bench.measure import Cost, Failed, cost_of
 from tests.bench.web import Web, free_port
@@ -45,6 +46,8 @@ class Bench:
     """By number of disks: the manifests of the import of a VM with that many, and its VMDKs."""
     allocated: int
     """Bytes of `disk` that are not zero."""
+    crowd: Crowd | None
+    """A vCenter with many VMs; None if no figure needs it."""
 
     def probes(self) -> Iterator[Probe]:
         yield from self._limits()
@@ -53,6 +56,7 @@ class Bench:
         yield from self._memory()
         yield Probe(("broken",), self._broken, most=2)
         yield from self._importing()
+        yield from self._listing()
 
     def _limits(self) -> Iterator[Probe]:
         yield plain("curl", programs.curl(f"{self.web.tls}/{self.disk.name}", self.web.ca))
@@ -141,6 +145,15 @@ class Bench:
             urls = [f"{self.web.tls}/{disk.name}" for disk in disks]
             yield plain(f"import {count}, common", programs.common(urls, self.web.ca))
             yield plain(f"import {count}", programs.import_all(manifests))
+
+    def _listing(self) -> Iterator[Probe]:
+        if self.crowd is not None:
+            yield plain("inventory, raw read", programs.raw_read(self.crowd))
+            yield plain("inventory", programs.inventory(self.crowd, "-o", "json"))
+            yield plain("inventory, table", programs.inventory(self.crowd))
+            yield plain(
+                "inventory, report", programs.inventory(self.crowd, "-o", "csv", "--report", "report")
+            )
 
 
 def plain(name: str, argv: Sequence[str], most: int = 99) -> Probe:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.bench.crowd import Crowd
 from tests.real import goprogram
 
 Argv = list[str]
@@ -66,6 +67,19 @@ def serve(file: Path, port: int) -> Argv:
 def import_all(manifests: Path) -> Argv:
     """Everything: `vmferry run` from login to checksums and manifest."""
     return [PYTHON, "-m", "controller.cli.main", "run", "-f", str(manifests), "--into", "imported"]
+
+
+def raw_read(there: Crowd) -> Argv:
+    """One read of the properties that an inventory needs, of all VMs."""
+    simulator = there.simulator
+    login = ["--user", simulator.username, "--password", simulator.password]
+    trust = ["--ca", str(simulator.ca), "--expect", str(there.count)]
+    return [PYTHON, "-m", "tests.bench.rawread", simulator.url, *login, *trust]
+
+
+def inventory(there: Crowd, *options: str) -> Argv:
+    """The whole command, from login to the last line."""
+    return [PYTHON, "-m", "controller.cli.main", "inventory", "-f", str(there.manifests), *options]
 
 
 def inflate(disk: Path) -> Argv:

@@ -40,8 +40,8 @@ class Row:
         return max(costs[name].foreign for name in self.needs)
 
 
-def rows(allocated: int, source: int) -> Iterator[Row]:
-    """All figures of a disk with `allocated` bytes in use, whose VMDK has `source` bytes."""
+def rows(allocated: int, source: int, vms: int = 5000) -> Iterator[Row]:
+    """Figures of a disk with `allocated` bytes in use, whose VMDK has `source` bytes, and of `vms` VMs."""
     for wanted in ("qcow2", "raw"):
         yield _limit(wanted)
     for wanted in ("qcow2", "raw"):
@@ -65,6 +65,12 @@ def rows(allocated: int, source: int) -> Iterator[Row]:
         figure = f"whole embedded import / curl + qemu-img, {count} disk{'s' if count > 1 else ''}"
         name = f"import {count}"
         yield _ratio("import", figure, 0.6, name, f"{name}, common", f"{name}, common")
+
+    raw = "inventory, raw read"
+    for name in ("inventory", "inventory, table", "inventory, report"):
+        what = name.partition(", ")[2] or "JSON"
+        figure = f"whole inventory of {vms} VMs / one raw read of them, {what}"
+        yield _ratio("inventory", figure, 1.5, name, raw, raw)
 
 
 def one(_: Costs) -> float:

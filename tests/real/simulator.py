@@ -49,12 +49,19 @@ class Simulator:
     @classmethod
     @contextmanager
     def start(
-        cls, inventory: Mapping[str, Any], state: Path, *, listen: str = "127.0.0.1:0", host: str = ""
+        cls,
+        inventory: Mapping[str, Any],
+        state: Path,
+        *,
+        listen: str = "127.0.0.1:0",
+        host: str = "",
+        patience: float = _READY_SECONDS,
     ) -> Iterator[Simulator]:
         """Run a simulator while the body runs; `state` keeps the VMDKs that it makes.
 
         `listen` is the address of its API, which its certificate names; the control API stays on loopback.
-        `host` is the name of its ESXi host, also in the URLs of disks, instead of that address.
+        `host` is the name of its ESXi host, also in the URLs of disks, instead of that address. `patience` is
+        how many seconds it may take to create its VMs.
 
         It also ends when this process ends, in any way: its standard input is a pipe from this process.
         """
@@ -77,7 +84,7 @@ class Simulator:
             subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as process,
         ):
             try:
-                ready = _first_line(process, state / "vcenter.log")
+                ready = _first_line(process, state / "vcenter.log", patience)
                 if host:
                     ready["url"] = ready["url"].replace(host, listen.partition(":")[0])
                 yield cls._from(ready, inventory)
@@ -189,10 +196,10 @@ def build() -> Path:
     return goprogram.build("vcenter", _SOURCES)
 
 
-def _first_line(process: subprocess.Popen[bytes], log: Path) -> Json:
+def _first_line(process: subprocess.Popen[bytes], log: Path, patience: float) -> Json:
     """The line that the simulator prints when it is ready."""
     assert process.stdout is not None
-    timer = threading.Timer(_READY_SECONDS, process.kill)
+    timer = threading.Timer(patience, process.kill)
     timer.start()
     try:
         line = process.stdout.readline()

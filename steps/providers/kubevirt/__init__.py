@@ -128,7 +128,8 @@ class KubeVirtProvider:
 
     def _try_machine(self, found: find.Found) -> Machine | None:
         try:
-            return describe.machine(found, concerns.concerns(found))
+            machine = describe.machine(found, concerns.concerns(found))
+            return machine.model_copy(update={"tags": describe.tags(found.vm)})
         except StepError as error:
             log.warning("a VM is left out", vm=found.vm.name, why=str(error))
             return None

@@ -21,6 +21,7 @@ from steps.model.machine import (
     Nic,
     NicModel,
     Power,
+    Tag,
     listed,
 )
 from steps.providers.kubevirt.answers import Answer
@@ -99,6 +100,12 @@ def machine(found: Found, concerns: tuple[Concern, ...] = ()) -> Machine:
         change_version=vm.text("metadata", "generation"),
         concerns=concerns,
     )
+
+
+def tags(vm: Answer) -> tuple[Tag, ...]:
+    """The labels of a VM, by their keys."""
+    labels = vm.child("metadata", "labels")
+    return tuple(Tag(name=key, value=labels.text(key)) for key in sorted(labels.keys()))
 
 
 def domain(vm: Answer) -> Answer:

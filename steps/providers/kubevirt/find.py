@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from steps.model import wildcards
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
 from steps.model.naming import is_namespace, is_object_name
@@ -43,8 +44,11 @@ def vm(source: Api, name: str, namespace: str) -> Found:
         raise StepError(
             Exit.NOT_FOUND,
             f"there is no VM {name!r} in the namespace {namespace!r}",
-            remedy="check its name and its namespace (spec.namespace of the source, or spec.folder of the "
-            "import), and that the account may see it (see vmferry inventory)",
+            remedy=wildcards.remedy(
+                name,
+                "check its name and its namespace (spec.namespace of the source, or spec.folder of the "
+                "import), and that the account may see it (see vmferry inventory)",
+            ),
         )
     expanded = _expanded(source, namespace, name, found)
     names = dict.fromkeys(claim_names(expanded))

@@ -76,7 +76,9 @@ class OpenstackProvider:
             if server_facts.flavor is None:
                 log.warning("the server is left out: its flavor was deleted", server=server_facts.server.name)
         machines = tuple(
-            describe.machine(server_facts) for server_facts in servers if server_facts.flavor is not None
+            describe.machine(server_facts).model_copy(update={"tags": facts.tags(server_facts)})
+            for server_facts in servers
+            if server_facts.flavor is not None
         )
         names = tuple(sorted(facts.network_names(facts.read_networks(self._cloud)).values()))
         return Inventory(machines=machines, networks=names, folders=())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -10,7 +11,7 @@ from openstack import exceptions as sdk
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
-from steps.model.machine import listed
+from steps.model.machine import Tag, listed
 from steps.model.unique import Index
 from steps.providers.openstack.cloud import Cloud
 
@@ -89,6 +90,9 @@ def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
     volumes = _list_by_id(what, "volumes", cloud, lambda: cloud.volumes.volumes(details=True))
     ports = _list_by_id(what, "ports", cloud, lambda: list(cloud.network.ports()))
     images = cloud.read(what, lambda: _list_image_documents(cloud))
+    by_server: defaultdict[str, list[Any]] = defaultdict(list)
+    for port in ports:
+        by_server[str(port.device_id)].append(port)
     known = read_networks(cloud)
     names, vlan_ids = network_names(known), vlans(known)
     for server in sorted(servers, key=lambda server: (server.name, server.id)):
@@ -103,7 +107,7 @@ def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
             unreadable_volumes=tuple(
                 volume_id for volume_id, volume in server_volumes.items() if volume is None
             ),
-            ports=tuple(port for port in ports if port.device_id == server.id),
+            ports=tuple(by_server[str(server.id)]),
             networks=names,
             vlans=vlan_ids,
         )
@@ -200,6 +204,17 @@ def _read_flavor(cloud: Cloud, server: Any) -> Any:
     if getattr(flavor, "vcpus", None):
         return flavor
     return cloud.find(f"read the flavor of {server.name}", lambda: cloud.compute.get_flavor(flavor.id))
+
+
+def tags(facts: ServerFacts) -> tuple[Tag, ...]:
+    """The metadata of a server, and its tags (compute microversion 2.26), which have no category."""
+    metadata = (facts.server.metadata or {}).items()
+    found = (*(Tag(name=str(key), value=str(value)) for key, value in metadata), *_plain_tags(facts.server))
+    return tuple(sorted(found, key=str))
+
+
+def _plain_tags(server: Any) -> Iterator[Tag]:
+    return (Tag(name=str(name)) for name in server.tags or ())
 
 
 _IMPORT_ACTIONS = ("createImage",)

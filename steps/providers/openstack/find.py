@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from steps.model import wildcards
 from steps.model.contract import Exit, StepError
 from steps.providers.openstack.cloud import Cloud
 from steps.providers.openstack.facts import index_by_id
@@ -65,5 +66,7 @@ def _missing(cloud: Cloud, name_or_id: str) -> StepError:
     return StepError(
         Exit.NOT_FOUND,
         f"there is no server {name_or_id!r} in the project{region}",
-        remedy="check its name, the project and the region (vmferry inventory lists the servers)",
+        remedy=wildcards.remedy(
+            name_or_id, "check its name, the project and the region (vmferry inventory lists the servers)"
+        ),
     )

@@ -59,7 +59,12 @@ class OvaProvider:
     def inventory(self) -> Inventory:
         appliance = self._appliance
         machines = tuple(describe.machine(appliance, system) for system in appliance.envelope.systems)
-        return Inventory(machines=machines, networks=tuple(sorted(self.networks())), folders=())
+        return Inventory(
+            machines=machines,
+            networks=tuple(sorted(self.networks())),
+            folders=(),
+            tags_unknown="an archive has no tags",
+        )
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         """Nothing to do: a VM in an archive does not run."""

@@ -124,7 +124,7 @@ class OvirtProvider:
 
     def _try_machine(self, vm: Answer) -> Machine | None:
         try:
-            return self._machine(vm)
+            return self._machine(vm).model_copy(update={"tags": describe.tags(vm)})
         except StepError as error:
             log.warning("a VM is left out", vm=vm.text("name"), why=str(error))
             return None

@@ -24,6 +24,7 @@ from steps.model.machine import (
     Nic,
     NicModel,
     Power,
+    Tag,
     listed,
 )
 from steps.providers.ovirt.answers import Answer, unusable
@@ -113,6 +114,12 @@ def machine(vm: Answer, around: Surroundings, concerns: tuple[Concern, ...] = ()
         change_version=change_version(vm),
         concerns=concerns,
     )
+
+
+def tags(vm: Answer) -> tuple[Tag, ...]:
+    """The tags of a VM, which have no category."""
+    names = (tag.text("name") for tag in vm.items("tags", "tag"))
+    return tuple(Tag(name=name) for name in sorted(filter(None, names)))
 
 
 def _count(vm: Answer, part: str) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from steps.model import wildcards
 from steps.model.contract import Exit, StepError
 from steps.providers.ovirt.answers import Answer
 from steps.providers.ovirt.engine import Engine
@@ -18,6 +19,8 @@ log = structlog.get_logger()
 
 LISTED: Final = "nics,disk_attachments.disk"
 """Links to follow for an inventory (oVirt REST API guide, "Following links")."""
+WITH_TAGS: Final = f"{LISTED},tags"
+"""Those for an inventory with tags."""
 DESCRIBED: Final = f"{LISTED},snapshots,cdroms,watchdogs,host_devices"
 """Those for one VM. The engine reads each with a query of its own: too slow for all VMs. It answers 500 if
 one of them cannot be followed, so none is here that an engine of version 4.4 lacks."""
@@ -123,7 +126,7 @@ def read(engine: Engine, vm_id: str) -> Answer | None:
 
 def all_vms(engine: Engine, cluster: str, around: Surroundings) -> Iterator[Answer]:
     """All VMs, of one cluster or of all."""
-    vms = engine.pages("list the VMs", "/vms", "vm", follow=LISTED, all_content="true")
+    vms = engine.pages("list the VMs", "/vms", "vm", follow=WITH_TAGS, all_content="true")
     return (found for found in vms if _is_in(found, cluster, around))
 
 
@@ -161,5 +164,7 @@ def _missing(name_or_id: str, cluster: str) -> StepError:
     return StepError(
         Exit.NOT_FOUND,
         f"there is no VM {name_or_id!r}{where}",
-        remedy="check its name and cluster, and that the account may see it (see vmferry inventory)",
+        remedy=wildcards.remedy(
+            name_or_id, "check its name and cluster, and that the account may see it (see vmferry inventory)"
+        ),
     )

@@ -3,6 +3,7 @@
 session   log in, log out            find       datacenters and VMs by name, path, id
 hosts     whether the ESXi host of a VM's disks can be reached
 leftovers what killed attempts left  describe   a VM (devices, networks, concerns) as a document
+tags      of VMs, over another API
 faults    errors                     power      shutting it down, once
 privileges  what the account may do  history    whether it was started; power_on: starting it again
 lease     an export lease kept alive export     one disk over it
@@ -31,7 +32,9 @@ from steps.providers.vmware import (
     power,
     power_on,
     privileges,
+    tags,
 )
+from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.paths import join_path
 from steps.providers.vmware.session import Session, log_in, log_out
 
@@ -93,7 +96,7 @@ class VsphereProvider:
         machines: list[Machine] = []
         folders: list[str] = []
         for datacenter in datacenters:
-            vms, paths = find.machines(self._session, datacenter, describe.PROPERTIES)
+            vms, paths = find.machines(self._session, datacenter, describe.LISTED_PROPERTIES)
             machines += (describe.machine(vm, vm.row, datacenter_networks) for vm in vms)
             # Valid in spec.folder: a path from the datacenter's top folder, or the full path.
             skipped_names = len(datacenter.path) + 1 if len(datacenters) == 1 else 0
@@ -101,10 +104,18 @@ class VsphereProvider:
                 join_path(path[skipped_names:]).lstrip("/") if skipped_names else join_path(path)
                 for path in paths
             )
+        ids = [machine.source_id for machine in machines]
+        vm_tags = tags.read(self._session, Credentials.read(self._access.credentials), ids)
         return Inventory(
-            machines=tuple(machines),
+            machines=tuple(
+                machine.model_copy(update={"tags": found})
+                if (found := vm_tags.of(machine.source_id))
+                else machine
+                for machine in machines
+            ),
             networks=tuple(sorted(datacenter_networks.names)),
             folders=tuple(folders),
+            tags_unknown=vm_tags.unknown,
         )
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:

@@ -38,6 +38,9 @@ PROPERTIES: Final = (
     "summary.config.tpmPresent",
 )
 """Leaf properties, not whole objects: an unset or unreadable one then does not affect the others."""
+LISTED_PROPERTIES: Final = (*PROPERTIES, "summary.storage.committed")
+"""With the bytes that a VM uses on its datastores, for an inventory: `layoutEx` would say it of each disk,
+and is as large as everything else."""
 DETAIL_PROPERTIES: Final = ("layoutEx", "config.extraConfig", "runtime.host")
 """Expensive or large properties, and the host; only for the VM that is imported."""
 
@@ -112,6 +115,7 @@ def _identity_fields(vm: InventoryVm, row: Row) -> dict[str, Any]:
         "power": power(row),
         "tools_running": tools_running(row),
         "change_version": row.get("config.changeVersion", ""),
+        "storage_used": row.get("summary.storage.committed"),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
-from steps.model import inventory_path
+from steps.model import inventory_path, wildcards
 from steps.model.contract import Exit, StepError
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
@@ -22,7 +22,7 @@ SIMILAR_SHOWN: Final = 3
 MATCHES_SHOWN: Final = 20
 """How many matches an error lists."""
 
-_VM_PROPERTIES: Final = (
+VM_PROPERTIES: Final = (
     "name",
     "parent",
     "parentVApp",
@@ -124,7 +124,8 @@ def datacenter_of(session: Session, vm: str, folder: str | None) -> Datacenter:
     if not found:
         where = _listing(_paths(candidates))
         why = f"searched datacenters: {where}"
-        raise StepError(Exit.NOT_FOUND, f"there is no VM {vm!r}", why, "correct its name or id")
+        remedy = wildcards.remedy(vm, "correct its name or id")
+        raise StepError(Exit.NOT_FOUND, f"there is no VM {vm!r}", why, remedy)
     if len(places) > 1:
         raise _ambiguous(
             f"{vm!r} fits {len(found)} machines", [str(match) for _, match in found], "name it by its UUID"
@@ -167,7 +168,7 @@ def machines(
         session,
         dc.vm_folder,
         {
-            vim.VirtualMachine: (*_VM_PROPERTIES, *extra),
+            vim.VirtualMachine: (*VM_PROPERTIES, *extra),
             vim.Folder: path_properties,
             vim.VirtualApp: ("name", "parentFolder", "parentVApp"),
         },
@@ -250,7 +251,10 @@ def _not_found(vms: Sequence[InventoryVm], dc: Datacenter, vm: str, folder: str 
     else:
         why = f"none of its {len(vms)} VMs has a similar name"
     return StepError(
-        Exit.NOT_FOUND, f"there is no VM {vm!r} in {where}", why, "correct the name, or spec.folder"
+        Exit.NOT_FOUND,
+        f"there is no VM {vm!r} in {where}",
+        why,
+        wildcards.remedy(vm, "correct the name, or spec.folder"),
     )
 
 

@@ -24,6 +24,7 @@ type Inventory struct {
 	DeviceFileSize      string       `json:"deviceFileSize"`
 	VMDKLayout          string       `json:"vmdkLayout"`
 	DiskHost            string       `json:"diskHost"`
+	AutomationAPI       *bool        `json:"automationApi"`
 	Datacenters         []Datacenter `json:"datacenters"`
 }
 
@@ -54,6 +55,7 @@ type VM struct {
 	GuestID         string   `json:"guestId"`
 	GuestFullName   string   `json:"guestFullName"`
 	Annotation      string   `json:"annotation"`
+	Tags            []string `json:"tags"`
 	Power           string   `json:"power"`
 	Tools           string   `json:"tools"`
 	ShutdownSeconds float64  `json:"shutdownSeconds"`
@@ -304,6 +306,11 @@ func (vm *VM) check(dc *Datacenter) error {
 		}
 		if err := oneOf("type", nic.Type, nicTypes...); err != nil {
 			return fmt.Errorf("nics[%d]: %w", i, err)
+		}
+	}
+	for _, tag := range vm.Tags {
+		if category, name, found := strings.Cut(tag, ":"); !found || category == "" || name == "" {
+			return fmt.Errorf("tag %q: write it as CATEGORY:NAME", tag)
 		}
 	}
 	if _, err := placeDisks(vm); err != nil {

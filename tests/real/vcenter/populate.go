@@ -60,7 +60,13 @@ func (v *VCenter) populate(ctx context.Context) error {
 		}
 	}
 	v.forgetTasks()
-	return nil
+	if v.inventory.esxi() || !yes(v.inventory.AutomationAPI) {
+		return nil
+	}
+	if v.automation, err = v.newAutomation(); err != nil {
+		return err
+	}
+	return v.addTags()
 }
 
 // site is a datacenter while it is being filled.

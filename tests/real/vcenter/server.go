@@ -41,13 +41,14 @@ type VCenter struct {
 	identity  *identity
 	disks     endpoint
 
-	service *simulator.Service
-	client  *vim25.Client // in process, needs no login
-	images  *imageStore
-	faults  *Faults
-	gate    *Gate
-	record  *Record
-	leases  *leases
+	service    *simulator.Service
+	automation *automation   // nil: the API is off, or this is a stand-alone host
+	client     *vim25.Client // in process, needs no login
+	images     *imageStore
+	faults     *Faults
+	gate       *Gate
+	record     *Record
+	leases     *leases
 
 	mu       sync.Mutex
 	machines map[types.ManagedObjectReference]*machine
@@ -191,6 +192,9 @@ func (v *VCenter) serve() {
 	mux.HandleFunc(vim25.Path, v.serveSDK)
 	mux.HandleFunc(vim25.Path+"/vimService", v.serveSDK)
 	mux.HandleFunc(vim25.Path+"/vimServiceVersions.xml", v.service.ServiceVersions)
+	if v.automation != nil {
+		mux.HandleFunc(restPrefix, v.serveAutomation)
+	}
 	if v.disks.listener == nil {
 		mux.HandleFunc(diskPrefix, v.serveDisk)
 	}

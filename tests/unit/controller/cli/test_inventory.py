@@ -135,7 +135,6 @@ def test_the_folder_can_be_planned(vmferry: Vmferry, source_has: Look) -> None:
         (["--all", "--manifest", "web01"], "use --all --manifest, without a name"),
         (["--into", "x"], "they need --all"),
         (["--manifest", "web01", "--force"], "they need --all"),
-        (["--folder", "x"], "it needs --manifest NAME"),
         (["--all", "--manifest", "--mapping", "none"], "file none does not exist"),
     ],
 )

@@ -240,3 +240,49 @@ def test_an_import_for_another_target_is_refused_but_a_folder_takes_any() -> Non
     for target in (TargetKind.KUBEVIRT, TargetKind.DIRECTORY):
         (job,) = jobs(manifests, NOTHING, Settings(target=target))
         assert job.plan.target.kind is target
+
+
+def selected(*vms: str) -> list[str]:
+    imports = [
+        an_import("a", virtualMachineName="web01", folder="prod"),
+        an_import("b", virtualMachineName="web01", folder="test", targetVirtualMachineName="other"),
+        an_import("c", virtualMachineName="/DC0/vm/prod/db"),
+    ]
+    found = jobs(given(*imports, a_source(), a_secret()), NOTHING, Settings(), vms=vms)
+    return [job.name for job in found]
+
+
+@pytest.mark.parametrize(
+    ("vm", "names"),
+    [
+        ("*", ["a", "b", "c"]),
+        ("web*", ["a", "b"]),
+        ("prod/*", ["a"]),
+        ("/DC0/vm/prod/*", ["a", "c"]),
+        ("/DC0/vm/test/web01", ["b"]),
+        ("b", ["b"]),
+        ("db", ["c"]),
+    ],
+)
+def test_imports_are_selected_by_name_path_and_vm(vm: str, names: list[str]) -> None:
+    assert selected(vm) == names
+
+
+def test_each_pattern_must_fit_an_import() -> None:
+    with pytest.raises(InvalidManifestsError) as caught:
+        selected("web*", "mail", "x?")
+    assert caught.value.faults == (
+        "no import is for a VM that fits 'mail' (imports: a, b, c)",
+        "no import is for a VM that fits 'x?' (imports: a, b, c)",
+    )
+
+
+def test_imports_that_were_not_selected_do_not_clash() -> None:
+    imports = [
+        an_import("a", virtualMachineName="web01"),
+        an_import("b", virtualMachineName="web01", folder="x"),
+    ]
+    manifests = given(*imports, a_source(), a_secret())
+    with pytest.raises(InvalidManifestsError, match="would both become"):
+        jobs(manifests, NOTHING, Settings())
+    assert [job.name for job in jobs(manifests, NOTHING, Settings(), vms=["a"])] == ["a"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, NoAnswerError, StepError
+from steps.model.machine import Tag
 from steps.providers import connect
 from steps.providers.kubevirt import checks
 from tests.tls import SelfSigned
@@ -239,6 +240,8 @@ def test_the_inventory_has_all_pages(
         assert source.networks() == {f"{NAMESPACE}/vlan10", "pod"}
     assert [one.name for one in inventory.machines] == ["vm-0", "vm-1", "vm-2", "vm-3", "web"]
     assert inventory.folders == (NAMESPACE,)
+    assert inventory.machines[0].tags == (Tag(name="harvesterhci.io/os", value="ubuntu"),)
+    assert inventory.tags_unknown == ""
 
 
 def test_an_inventory_needs_no_more_than_to_list_vms(standin: StandIn, access: MakeAccess) -> None:

@@ -10,7 +10,7 @@ from openstack import exceptions as sdk
 from openstack.network.v2.network import Network
 
 from steps.model.contract import StepError
-from steps.model.machine import Machine, Severity
+from steps.model.machine import Machine, Severity, Tag
 from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from steps.providers.openstack import describe, facts
@@ -79,6 +79,13 @@ def described(there: Cloud, *, listed: bool) -> Machine:
     else:
         found = facts.read_one(there, there.compute.server)
     return describe.machine(found)
+
+
+def test_metadata_and_tags_of_a_server_are_its_tags() -> None:
+    server = a_server(metadata={"wave": "1"}, tags=["prod", "blue"])
+    found = facts.tags(facts.ServerFacts(server=server, flavor=None))
+    assert found == (Tag(name="blue"), Tag(name="prod"), Tag(name="wave", value="1"))
+    assert facts.tags(facts.ServerFacts(server=a_server(metadata=None, tags=None), flavor=None)) == ()
 
 
 @pytest.mark.parametrize("listed", [False, True])

@@ -9,7 +9,7 @@ import pytest
 
 from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError, Stopped
-from steps.model.machine import Machine, Power
+from steps.model.machine import Machine, Power, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import connect
 from steps.providers.ovirt import transfers
@@ -79,6 +79,19 @@ def test_the_inventory_has_all_pages(fake: Fake, access: MakeAccess, monkeypatch
         inventory = source.inventory()
     assert [one.name for one in inventory.machines] == [f"vm-{number}" for number in range(5)]
     assert (inventory.networks, inventory.folders) == (("red/fast",), ("Default",))
+
+
+def test_the_inventory_has_the_tags_of_its_vms(fake: Fake, access: MakeAccess) -> None:
+    fake.vms[0]["tags"] = {"tag": [{"id": "2", "name": "wave 1"}, {"id": "1", "name": "prod"}, {"id": "3"}]}
+    with connect(access("look")) as source:
+        (machine,) = source.inventory().machines
+    assert machine.tags == (Tag(name="prod"), Tag(name="wave 1"))
+    assert described(access).tags == ()
+
+
+def test_a_name_with_a_wildcard_gets_a_hint(fake: Fake, access: MakeAccess) -> None:
+    with pytest.raises(StepError, match="an import names one VM"):
+        described(access, "we*")
 
 
 def test_a_vm_is_shut_down_once(fake: Fake, access: MakeAccess) -> None:

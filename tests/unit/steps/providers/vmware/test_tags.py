@@ -1,0 +1,245 @@
+"""The tags of VMs over an API that may refuse, break off, or answer anything."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps.model.contract import Stopped
+from steps.model.machine import Tag
+from steps.providers.vmware import tags
+from steps.providers.vmware.credentials import Credentials
+from steps.providers.vmware.endpoint import Endpoint
+from steps.providers.vmware.session import Session
+from steps.runtime import certificates
+from steps.runtime.stop import Stop
+from tests.serving import serving
+from tests.tls import self_signed
+
+PROD, WAVE = "urn:vmomi:InventoryServiceTag:1:GLOBAL", "urn:vmomi:InventoryServiceTag:2:GLOBAL"
+CATEGORY = "urn:vmomi:InventoryServiceCategory:9:GLOBAL"
+BASE = "/rest/com/vmware/cis"
+
+
+class Api(http.server.ThreadingHTTPServer):
+    """Answers as the Automation API does; `special` replaces the answer to a path by a status and a body."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.attached: dict[str, list[str]] = {"vm-1": [WAVE, PROD], "vm-3": [PROD]}
+        self.named: dict[str, dict[str, str]] = {
+            f"{BASE}/tagging/tag/id:{PROD}": {"name": "prod", "category_id": CATEGORY},
+            f"{BASE}/tagging/tag/id:{WAVE}": {"name": "wave 1", "category_id": CATEGORY},
+            f"{BASE}/tagging/category/id:{CATEGORY}": {"name": "env"},
+        }
+        self.special: dict[str, tuple[int, bytes]] = {}
+        self.calls: list[str] = []
+        self.hooks: dict[str, Callable[[], None]] = {}
+        """What happens when a path is requested, before the answer."""
+        self.sessions: set[str] = set()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.partition("?")[0]
+        self.server.calls.append(f"{self.command} {path.removeprefix(BASE)}")
+        self.server.hooks.get(path, lambda: None)()
+        status, answer = self.server.special.get(path) or self._answer(path, body)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_POST = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
+
+    def _answer(self, path: str, body: bytes) -> tuple[int, bytes]:
+        server = self.server
+        if path == f"{BASE}/session" and self.command == "POST":
+            if self.headers["Authorization"] != "Basic dTpw":
+                return 401, b""
+            server.sessions.add("token")
+            return 200, b'{"value": "token"}'
+        if self.headers["vmware-api-session-id"] not in server.sessions:
+            return 401, b""
+        if path == f"{BASE}/session":
+            server.sessions.clear()
+            return 200, b""
+        if path.endswith("/tag-association"):
+            asked = [one["id"] for one in json.loads(body)["object_ids"]]
+            found = [
+                {"object_id": {"id": vm, "type": "VirtualMachine"}, "tag_ids": server.attached.get(vm, [])}
+                for vm in asked
+            ]
+            return 200, json.dumps({"value": found}).encode()
+        named = server.named.get(path)
+        return (404, b"") if named is None else (200, json.dumps({"value": named}).encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    made = self_signed(tmp_path, shown_for="IP:127.0.0.1")
+    with serving(Api(made.server())) as server:
+        yield server
+
+
+class About:
+    class about:  # noqa: N801 - the names of vSphere's ServiceContent
+        apiType = "VirtualCenter"  # noqa: N815
+
+
+class Host:
+    class about:  # noqa: N801
+        apiType = "HostAgent"  # noqa: N815
+
+
+def a_session(api: Api, tmp_path: Path, content: object = About, stop: Stop | None = None) -> Session:
+    endpoint = Endpoint("127.0.0.1", api.server_address[1])
+    tls = certificates.tls_context(ca=(tmp_path / "server.crt").read_text())
+    return Session(
+        endpoint=endpoint,
+        tls=tls,
+        insecure=False,
+        stop=stop or Stop(),
+        user_agent="test",
+        stub=None,
+        content=content,
+        user="u",
+        key="k",
+    )
+
+
+LOGIN = Credentials(username="u", password="p")  # noqa: S106 - of the stand-in
+GUESS = Credentials(username="u", password="guess")  # noqa: S106
+
+
+def read(api: Api, tmp_path: Path, *vms: str, login: Credentials = LOGIN, **more: Any) -> tags.VmTags:
+    found = tags.read(a_session(api, tmp_path, **more), login, vms)
+    assert not api.sessions
+    return found
+
+
+ENV_PROD, ENV_WAVE = Tag(name="env", value="prod"), Tag(name="env", value="wave 1")
+
+
+def test_the_tags_of_many_vms_come_with_one_request(api: Api, tmp_path: Path) -> None:
+    found = read(api, tmp_path, "vm-1", "vm-2", "vm-3")
+    assert found == tags.VmTags({"vm-1": (ENV_PROD, ENV_WAVE), "vm-3": (ENV_PROD,)})
+    assert found.of("vm-2") == ()
+    assert api.calls == [
+        "POST /session",
+        "POST /tagging/tag-association",
+        f"GET /tagging/tag/id:{WAVE}",
+        f"GET /tagging/category/id:{CATEGORY}",
+        f"GET /tagging/tag/id:{PROD}",
+        "DELETE /session",
+    ]
+
+
+def test_more_vms_than_one_request_takes_are_all_asked_for(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tags, "BATCH", 2)
+    assert set(read(api, tmp_path, "vm-1", "vm-2", "vm-3").by_vm) == {"vm-1", "vm-3"}
+    assert api.calls.count("POST /tagging/tag-association") == 2
+
+
+def test_a_tag_that_was_deleted_meanwhile_is_left_out(api: Api, tmp_path: Path) -> None:
+    del api.named[f"{BASE}/tagging/tag/id:{WAVE}"]
+    assert read(api, tmp_path, "vm-1").of("vm-1") == (ENV_PROD,)
+
+
+def test_a_host_without_vcenter_is_not_asked(api: Api, tmp_path: Path) -> None:
+    assert read(api, tmp_path, "vm-1", content=Host).unknown == "a stand-alone ESXi host has no tags"
+    assert api.calls == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/session", 403, b""),
+        ("/session", 404, b"<html>"),
+        ("/session", 302, b""),
+        ("/session", 200, b"<html>"),
+        ("/session", 200, b"{}"),
+        ("/session", 200, b'{"value": "a\\r\\nX: b"}'),
+        ("/session", 200, b'{"value": ["a"]}'),
+        ("/tagging/tag-association", 500, b""),
+        ("/tagging/tag-association", 403, b"{}"),
+        ("/tagging/tag-association", 200, b'{"value": [1]}'),
+        ("/tagging/tag-association", 200, b'{"value": [{"tag_ids": ["a"]}]}'),
+        ("/tagging/tag-association", 200, b'{"value": [{"object_id": 5, "tag_ids": ["a"]}]}'),
+        ("/tagging/tag-association", 200, b'{"value": [{"tag_ids": "a"}]}'),
+        (f"/tagging/tag/id:{PROD}", 403, b""),
+        (f"/tagging/tag/id:{PROD}", 200, b'{"value": {"name": ""}}'),
+        (f"/tagging/tag/id:{PROD}", 200, b'{"value": {"name": {}}}'),
+        (f"/tagging/category/id:{CATEGORY}", 200, b"["),
+    ],
+)
+def test_an_answer_that_cannot_be_used_leaves_the_tags_unknown_with_the_reason(
+    api: Api, tmp_path: Path, path: str, status: int, body: bytes
+) -> None:
+    api.special[BASE + path] = (status, body)
+    found = tags.read(a_session(api, tmp_path), LOGIN, ["vm-1"])
+    assert found.by_vm == {}
+    assert found.unknown
+
+
+def test_a_wrong_password_is_tried_once_and_not_shown(api: Api, tmp_path: Path) -> None:
+    found = read(api, tmp_path, "vm-1", login=GUESS)
+    assert found.unknown
+    assert "guess" not in found.unknown
+    assert api.calls == ["POST /session"]
+
+
+def test_an_unreachable_api_leaves_the_tags_unknown(api: Api, tmp_path: Path) -> None:
+    session = a_session(api, tmp_path)
+    api.server_close()
+    assert "cannot read the tags" in tags.read(session, LOGIN, ["vm-1"]).unknown
+
+
+def test_a_vcenter_with_too_many_tags_is_not_asked_for_each(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tags, "MOST_TAGS", 1)
+    assert "2 different tags" in read(api, tmp_path, "vm-1").unknown
+    assert not [call for call in api.calls if "/tag/" in call]
+
+
+def test_an_id_of_a_tag_cannot_leave_its_path(api: Api, tmp_path: Path) -> None:
+    api.attached = {"vm-1": ["../../session?x=1#y", "a b\r\nX: y"]}
+    assert read(api, tmp_path, "vm-1").of("vm-1") == ()
+    assert [call for call in api.calls if call.startswith("GET")] == [
+        "GET /tagging/tag/id:..%2F..%2Fsession%3Fx%3D1%23y",
+        "GET /tagging/tag/id:a%20b%0D%0AX:%20y",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/session", "/tagging/tag-association", f"/tagging/tag/id:{PROD}"])
+def test_a_stop_ends_the_session_too(api: Api, tmp_path: Path, path: str) -> None:
+    stop = Stop()
+    api.hooks[BASE + path] = stop.set
+    with pytest.raises(Stopped):
+        read(api, tmp_path, "vm-1", stop=stop)
+    assert not api.sessions
+    assert "POST /session" in api.calls
+
+
+def test_nothing_is_asked_after_a_stop(api: Api, tmp_path: Path) -> None:
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        read(api, tmp_path, "vm-1", stop=stop)
+    assert api.calls == []
