@@ -17,14 +17,9 @@ from controller.manifests.read import OLD_GROUPS, line_of
 from controller.manifests.yamledit import comments, is_merged, remove, rename
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.naming import DNS_LABEL, normalise
+from workflows.api.base import Model
 from workflows.api.sources import spec_of
-from workflows.api.spec import (
-    Model,
-    NetworkMapping,
-    SecretReference,
-    SourceReference,
-    VirtualMachineImportSpec,
-)
+from workflows.api.spec import NetworkMapping, SecretReference, SourceReference, VirtualMachineImportSpec
 
 SOURCES: Final = {
     "vmware": "VmwareSource",

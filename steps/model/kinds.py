@@ -75,6 +75,14 @@ STORAGE_PROFILE: Final = Kind(
 CDI_CONFIG: Final = Kind("cdi.kubevirt.io/v1beta1", "CDIConfig", "cdiconfigs", namespaced=False)
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
+MATCHERS: Final = {
+    kind: Kind("instancetype.kubevirt.io/v1beta1", kind, f"{kind.lower()}s", namespaced="Cluster" not in kind)
+    for kind in (
+        *("VirtualMachineClusterInstancetype", "VirtualMachineInstancetype"),
+        *("VirtualMachineClusterPreference", "VirtualMachinePreference"),
+    )
+}
+"""Instancetypes and preferences of KubeVirt, by the name of their kind."""
 NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
 REFERENCE_GRANT: Final = Kind("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "referencegrants")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
@@ -108,6 +116,7 @@ KINDS: Final = {
             RESOURCE_MAPPING,
             *SOURCES.values(),
         ),
+        *MATCHERS.values(),
         *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, CDI_CONFIG, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
     )
 }

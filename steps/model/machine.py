@@ -85,6 +85,8 @@ class Concern(Document):
     code: str
     message: str
     remedy: str = ""
+    disk: str = Field(default="", exclude_if=lambda value: not value)
+    """The key of the only disk that it is about; empty: of none, or of several."""
 
     def __str__(self) -> str:
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
@@ -156,6 +158,14 @@ class Nic(Document):
     boot_order: Annotated[int, Field(ge=1)] | None = None
 
 
+class Tag(Document):
+    """A tag of the VM at its source: its category or key, and its name or value."""
+
+    name: str
+    value: str = "true"
+    """The default is for tags without a category."""
+
+
 class Machine(Document):
     """A VM as it is at its source."""
 
@@ -191,6 +201,8 @@ class Machine(Document):
     mark: PowerMark | None = None
     """When preflight described it: only a shutdown after that was the import's own."""
     concerns: tuple[Concern, ...] = ()
+    tags: tuple[Tag, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Those that the import asks for."""
 
     @model_validator(mode="after")
     def _check_identifiers(self) -> Self:

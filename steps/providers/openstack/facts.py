@@ -10,7 +10,7 @@ from openstack import exceptions as sdk
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
-from steps.model.machine import listed
+from steps.model.machine import Machine, Tag, listed
 from steps.model.unique import Index
 from steps.providers.openstack.cloud import Cloud
 
@@ -200,6 +200,20 @@ def _read_flavor(cloud: Cloud, server: Any) -> Any:
     if getattr(flavor, "vcpus", None):
         return flavor
     return cloud.find(f"read the flavor of {server.name}", lambda: cloud.compute.get_flavor(flavor.id))
+
+
+def read_tags(cloud: Cloud, machine: Machine) -> tuple[Tag, ...]:
+    """The metadata of a server, and its tags (compute microversion 2.26), which have no category.
+
+    Raises:
+        StepError: NOT_FOUND, if it was deleted.
+    """
+    what = f"read the tags of server {machine.name}"
+    server = cloud.find(what, lambda: cloud.compute.get_server(machine.source_id))
+    if server is None:
+        raise StepError(Exit.NOT_FOUND, f"cannot {what}", "it was deleted", "start a new import")
+    metadata = (Tag(name=str(name), value=str(value)) for name, value in (server.metadata or {}).items())
+    return (*metadata, *(Tag(name=str(name)) for name in server.tags or ()))
 
 
 _IMPORT_ACTIONS = ("createImage",)

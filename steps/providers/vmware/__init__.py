@@ -2,6 +2,7 @@
 
 session   log in, log out            find       datacenters and VMs by name, path, id
 hosts     whether the ESXi host of a VM's disks can be reached
+tagging   tags and custom attributes
 leftovers what killed attempts left  describe   a VM (devices, networks, concerns) as a document
 faults    errors                     power      shutting it down, once
 privileges  what the account may do  history    whether it was started; power_on: starting it again
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 
 from steps.disk.land import Landed
 from steps.disk.volume import Place
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
@@ -31,6 +32,7 @@ from steps.providers.vmware import (
     power,
     power_on,
     privileges,
+    tagging,
 )
 from steps.providers.vmware.paths import join_path
 from steps.providers.vmware.session import Session, log_in, log_out
@@ -106,6 +108,10 @@ class VsphereProvider:
             networks=tuple(sorted(datacenter_networks.names)),
             folders=tuple(folders),
         )
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        """Tags by category, and custom attributes. A stand-alone host has none."""
+        return tagging.read(self._session, machine, self._access.credentials)
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._session, machine, policy, self._access.state_folder)

@@ -19,6 +19,7 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
+from steps.targets.cluster.matchers import check_matchers
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.harvester import image_names, objects
@@ -68,6 +69,7 @@ class AdmissionCheck:
         claims |= {disk: self._plain_claim(disk, storage) for disk, storage in volumes.items()}
         for disk, claim in claims.items():
             self._report.dry_run(f"claim of {disk}", claim)
+        check_matchers(self._report, self._cluster, self._plan)
         if len(claims) == len(self._machine.disks):
             vm = self._check_vm(shape, claims, owners)
             classes = {disk: storage.storage_class for disk, storage in (storages | volumes).items()}

@@ -23,6 +23,7 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
+from steps.targets.cluster.matchers import check_matchers
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.kubevirt import objects
 from steps.targets.landing.admission import check_volume_right, guessed_modes
@@ -71,10 +72,11 @@ class AdmissionCheck:
             self._report.dry_run(f"claim of {disk}", claims[disk])
         for destination in dict.fromkeys(one.network for one in shape.interfaces if one.network):
             self._report.record(f"network {destination}", partial(self._check_network, destination))
+        instancetype = check_matchers(self._report, self._cluster, self._plan)
         if len(storages) == len(self._machine.disks):
             names = {disk: claim["metadata"]["name"] for disk, claim in claims.items()}
             vm = self._report.check_vm(shape, objects.vm_manifest(self._plan, shape, names, owners))
-            self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
+            self._report.check_quota(lambda: self._needs(shape, storages, claims, vm, instancetype))
         return self._report.result()
 
     @property
@@ -124,6 +126,7 @@ class AdmissionCheck:
         storages: Mapping[DiskId, VolumeStorage],
         claims: Mapping[DiskId, Object],
         vm: Object | None,
+        instancetype: Object | None,
     ) -> quota.Needs:
         """What the import adds to the namespace: existing objects already count as used.
 
@@ -146,12 +149,14 @@ class AdmissionCheck:
         return quota.add_needs(
             quota.claim_needs(needed, CLAIM),
             quota.count_needs(DATA_VOLUME, len(new_volumes)),
-            vm_needs(vm, _requests(vm), exists=vm_exists, start=shape.start),
+            vm_needs(vm, _requests(vm, instancetype), exists=vm_exists, start=shape.start),
         )
 
 
-def _requests(vm: Object | None) -> Object:
-    """What KubeVirt requests at least for the VM's pod: the guest's memory."""
+def _requests(vm: Object | None, instancetype: Object | None) -> Object:
+    """What KubeVirt requests at least for the VM's pod: the guest's memory, if it is known."""
     if vm is None:
         return {}
-    return {"requests": {"memory": vm["spec"]["template"]["spec"]["domain"]["memory"]["guest"]}}
+    domain = vm["spec"]["template"]["spec"]["domain"]
+    size = domain.get("memory") or (instancetype or {}).get("spec", {}).get("memory") or {}
+    return {"requests": {"memory": size["guest"]}} if size.get("guest") else {}
