@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the tests that need only Python
 PURE_TESTS := tests/unit
 
-.PHONY: help demo docs test fuzz mutants e2e e2e-smoke release check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
+.PHONY: help demo docs test fuzz mutants e2e e2e-smoke release check lab lab-down openstack-lab openstack-lab-down bench bench-check bench-downtime golden format requirements clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ bench: ## Compare every figure of the data path with curl and qemu-img (docs/exp
 bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/explanation/performance.json
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench --runs 3 --quiet 10 --check
+
+bench-downtime: ## Measure how long a VM is off, in the lab with Argo and KubeVirt (ARGS='--mib 4 2048 8192')
+	@$(PREPARE) packages python vcenter helm
+	@$(BIN)/python -m tests.bench.downtime $(ARGS)
 
 mutants: ## Change the modules changed since main in small ways, and show what no test notices (not in CI)
 	@$(PREPARE) mutants

@@ -113,6 +113,8 @@ class Stage:
     """Whether the secret token of the disk's description is mounted."""
     weight: int = 0
     """Share of the disk's percentage; 0 for stages that take almost no time."""
+    awaits: str = ""
+    """A parallel stage of the same disk. The program waits for its success, so its own pod is ready then."""
     needs: Capability | None = None
     way: DiskWay | None = None
     """The stage is only for disks that get to the target in this way; None: for all."""
@@ -236,7 +238,8 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage(
         "hand-over",
         "Hand the volume with the disk over to the namespace of the import",
-        after=("convert",),
+        after=("export",),
+        awaits="convert",
         identity=Identity.TARGET,
         scope=Scope.DISK,
         image=Image.TARGET,

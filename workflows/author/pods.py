@@ -81,7 +81,7 @@ ARGUMENTS: Final[dict[str, dict[str, str]]] = {
         "--origin": names.origin(RUN, DISK, "{{workflow.namespace}}"),
         "--workflow": WORKFLOW,
     },
-    "hand-over": {"--workflow": WORKFLOW},
+    "hand-over": {"--workflow": WORKFLOW, "--landed": f"{{{{inputs.parameters.{LANDED}}}}}"},
     HALT: {"--outcome": OUTCOME, **WISHES},
     RELEASE_SOURCE: {"--outcome": OUTCOME, "--halt": "{{inputs.parameters.halt}}", **WISHES},
 }
@@ -431,8 +431,13 @@ def _landing_volumes(stage: Stage) -> list[m.Volume]:
 def _inputs(stage: Stage) -> list[Parameter]:
     """A disk, or how the stop of the VM at the target ended."""
     if stage.scope is Scope.DISK:
-        return [Parameter(name=name) for name in ("disk", *volume_inputs(stage))]
+        return [Parameter(name=name) for name in ("disk", *disk_inputs(stage))]
     return [Parameter(name=HALT)] if stage.name == RELEASE_SOURCE else []
+
+
+def disk_inputs(stage: Stage) -> tuple[str, ...]:
+    """The inputs of a stage of a disk, in addition to the disk."""
+    return (LANDED,) if stage.awaits else volume_inputs(stage)
 
 
 def volume_inputs(stage: Stage) -> tuple[str, ...]:

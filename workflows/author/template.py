@@ -27,6 +27,7 @@ from workflows.author.pods import (
     UNDO,
     WAY,
     container,
+    disk_inputs,
     executor_patch,
     pod_security,
     semaphore,
@@ -166,7 +167,7 @@ def _arguments(task: str, stages: Sequence[Stage]) -> dict[str, str]:
     of_disk = next((stage for stage in stages if stage.name == task and stage.scope is Scope.DISK), None)
     if of_disk is None:
         return {}
-    return {"disk": DISK, **{name: _input(name) for name in volume_inputs(of_disk)}}
+    return {"disk": DISK, **{name: _input(name) for name in disk_inputs(of_disk)}}
 
 
 def _disk_inputs(stages: Sequence[Stage]) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""How `serve` and `image` of a disk learn each other's result: from the disk's object, and from the Workflow.
+"""How a step of a disk learns the result of a parallel one: from the disk's object, and from the Workflow.
+
+`hand-over` waits for `convert`. `serve` and `image` need each other.
 
 The object shows success: `image` marks it after it has compared and stamped it (see `completion`).
 A failure may leave no object (for example without quota), so each step reads the other's node in the
@@ -20,12 +22,15 @@ from steps.model.kinds import WORKFLOW, Object
 from steps.model.plan import Plan
 from steps.model.workflow_nodes import nodes_of
 from steps.runtime.cluster import Cluster
+from steps.runtime.stop import Stop
 from steps.targets.cluster.completion import NO_WORKFLOW, DiskObjects, WorkflowRef, is_completed, objects_of
 from steps.targets.cluster.serving import PATIENCE
 
 log = structlog.get_logger()
 
 FAILED: Final = ("Failed", "Error")
+AWAIT_SECONDS: Final = 1.0
+"""Seconds between two looks at a stage that is waited for: each one more is a second of downtime."""
 
 
 class ImageStepWatcher:
@@ -110,23 +115,56 @@ class StepNode:
         self._workflow = workflow
         self._visible = bool(workflow.name)
 
-    def phase(self) -> str:
-        """The phase over all attempts; empty if it cannot be read.
+    @property
+    def title(self) -> str:
+        return f"{self._stage} {self._disk}"
+
+    def phase(self, *, required: bool = False) -> str:
+        """The phase over all attempts; empty if it has not begun, or cannot be read.
 
         Raises:
-            StepError: the errors of the API, except for a missing permission.
+            StepError: the errors of the API; a missing permission only if the phase is `required`.
         """
         if not self._visible:
             return ""
         try:
             workflow = self._cluster.get(WORKFLOW, *self._workflow) or {}
         except StepError as error:
-            if error.code is not Exit.DENIED:
+            if error.code is not Exit.DENIED or required:
                 raise
             log.warning(f"{error}; a failed {self._stage} step is noticed late")
             self._visible = False
             return ""
         return phase_of(workflow, self._stage, self._disk)
+
+
+def await_success(node: StepNode, stop: Stop) -> None:
+    """Wait until the stage has succeeded, for as long as that takes.
+
+    Raises:
+        StepError: SIBLING, if it has finally failed; DENIED, without the right to read the Workflow.
+        Stopped: a stop was requested.
+    """
+    waits = False
+    while (phase := _phase_or_unknown(node)) != "Succeeded":
+        if phase in FAILED:
+            why = "its step has no attempts left"
+            raise StepError(Exit.SIBLING, f"{node.title} failed", why, "see that step; a retry runs both")
+        if not waits:
+            log.info(f"waiting until {node.title} has succeeded")
+            waits = True
+        stop.sleep(AWAIT_SECONDS)
+
+
+def _phase_or_unknown(node: StepNode) -> str:
+    """The phase; empty while the API server does not answer, as the stage may take hours."""
+    try:
+        return node.phase(required=True)
+    except StepError as error:
+        if error.code.permanent:
+            raise
+        log.warning(f"cannot see whether {node.title} has succeeded: {error}")
+        return ""
 
 
 def refuse_without_serve(node: StepNode, disk: str) -> None:

@@ -13,7 +13,8 @@ from tests.real import lab_only
 from tests.real.argo.ground import Ground, has_argo, installed
 from tests.real.cluster.lab import ROOT, SCRIPTS, Lab
 from tests.real.openstack.cloud import Cloud, Project
-from tests.real.standins.process import eventually, reserved
+from tests.real.standins.process import reserved
+from tests.real.virt import storage
 from tests.real.virt.judge import recorded
 
 HERE = Path(__file__).parent
@@ -54,35 +55,8 @@ def cdi(lab: Lab) -> None:
 
 @pytest.fixture(scope="session")
 def csi_class(lab: Lab, cdi: None) -> Iterator[str]:
-    """A class of Block volumes as Longhorn's: CDI knows its modes, and fills its claims by a populator.
-
-    For the latter there must be a CSIDriver of the same name.
-    """
-    name = f"csi-{secrets.token_hex(3)}"
-    lab.apply(
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "CSIDriver",
-            "metadata": {"name": "driver.longhorn.io"},
-            "spec": {"attachRequired": False},
-        },
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": name},
-            "provisioner": "driver.longhorn.io",
-        },
-    )
-    await_profile(lab, name)
-    yield name
-    lab.kubectl("delete", "storageclass", name)
-    lab.kubectl("delete", "csidriver", "driver.longhorn.io")
-
-
-def await_profile(lab: Lab, storage_class: str) -> None:
-    """Wait until CDI has written the class's StorageProfile."""
-    where = ("get", "storageprofile", storage_class, "--ignore-not-found", "-o")
-    eventually(lambda: lab.kubectl(*where, "jsonpath={.status.storageClass}"), "the StorageProfile", 120)
+    with storage.csi_class(lab) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

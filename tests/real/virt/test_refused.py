@@ -25,8 +25,8 @@ from tests.real.laptop.desk import same_bytes
 from tests.real.simulator import Simulator
 from tests.real.standins.api import Api
 from tests.real.standins.process import eventually
-from tests.real.virt.conftest import await_profile
 from tests.real.virt.proxy import spoiling
+from tests.real.virt.storage import await_profile
 
 pytestmark = [pytest.mark.vcenter, pytest.mark.usefixtures("cdi")]
 

@@ -64,7 +64,7 @@ def test_the_edges_of_kubevirt_if_the_disks_land_on_their_volumes() -> None:
         "poweroff": ("approve-poweroff",),
         "export": ("poweroff",),
         "convert": ("export",),
-        "hand-over": ("convert",),
+        "hand-over": ("export",),
         "build": ("approve-poweroff",),
         "approve-start": ("build", "hand-over"),
         "start": ("approve-start",),
@@ -77,7 +77,7 @@ def test_the_edges_of_kubevirt_if_the_disks_land_on_their_volumes() -> None:
 def test_the_edges_of_harvester_if_some_disks_land_on_plain_volumes() -> None:
     plain = {stage.name: stage.after for stage in stages_for(TargetKind.HARVESTER)}
     mixed = {stage.name: stage.after for stage in stages_for(TargetKind.HARVESTER, DiskWay.MIXED)}
-    assert mixed == plain | {"hand-over": ("convert",), "build": ("hand-over", "image", "serve")}
+    assert mixed == plain | {"hand-over": ("export",), "build": ("hand-over", "image", "serve")}
 
 
 def test_only_the_stages_of_a_disk_know_that_disks_have_different_ways() -> None:

@@ -58,7 +58,14 @@ def test_what_was_handed_over_is_not_copied() -> None:
     assert DISK_TASKS["export"]["when"] == "{{inputs.parameters.landed}} == false"
     assert DISK_TASKS["convert"]["when"] == "{{inputs.parameters.landed}} == false"
     assert "when" not in DISK_TASKS["hand-over"]
-    assert DISK_TASKS["hand-over"]["depends"] == "convert"
+    given = {one["name"]: one["value"] for one in DISK_TASKS["hand-over"]["arguments"]["parameters"]}
+    assert given["landed"] == "{{inputs.parameters.landed}}"
+
+
+def test_a_hand_over_begins_with_the_check_that_it_waits_for() -> None:
+    """So its pod is ready when the check has succeeded, and the VM is off for a shorter time."""
+    assert DISK_TASKS["hand-over"]["depends"] == DISK_TASKS["convert"]["depends"] == "export"
+    assert "--workflow" in TEMPLATES["hand-over"]["container"]["args"]
 
 
 def test_a_disk_is_a_row_of_admit() -> None:

@@ -84,7 +84,8 @@ def test_each_disk_has_the_stages_of_its_way() -> None:
         "image": f"{{{{inputs.parameters.way}}}} == {DiskWay.PULL}",
         "hand-over": f"{{{{inputs.parameters.way}}}} == {DiskWay.LAND}",
     }
-    assert {DISK_TASKS[name]["depends"] for name in ("serve", "image", "hand-over")} == {"convert"}
+    assert {DISK_TASKS[name]["depends"] for name in ("serve", "image")} == {"convert"}
+    assert DISK_TASKS["hand-over"]["depends"] == "export"  # its program waits for convert
 
 
 def test_a_disk_is_a_row_of_admit() -> None:

@@ -16,7 +16,7 @@ from steps.providers import outage
 from steps.runtime import kubeapi
 from tests.unit.steps.disk.server import Behaviour, Server
 from tests.unit.steps.targets.harvester.mixed_world import RELEASE, MixedWorld
-from tests.unit.steps.targets.harvester.test_programs import Pod, a_workflow
+from tests.unit.steps.targets.harvester.test_programs import Pod, a_workflow, note_phase
 from tests.unit.steps.targets.kubevirt.test_landing_programs import DISK, VMDK, Exporting
 from tests.unit.steps.targets.kubevirt.world import a_profile
 
@@ -73,6 +73,7 @@ def test_each_disk_gets_to_its_place(pod: Pod, world: MixedWorld, monkeypatch: p
             assert pod.run(step.body, step.arguments(), "--disk", "disk-1") is Exit.DONE, pod.words
     assert volume.read_bytes() == DISK
     assert not (scratch / "disk.raw").exists()
+    note_phase(world, "convert", "disk-1", "Succeeded")
     given = ("--disk", "disk-1", "--workflow", world.plan.run)
     assert pod.run(hand_over.body, hand_over.arguments(), *given) is Exit.DONE, pod.words
     assert (pod.output("volume"), pod.output("integrity")) == ("web01-disk-1", "read-back")

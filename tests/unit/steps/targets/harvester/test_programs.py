@@ -215,6 +215,15 @@ def a_workflow(world: World, name: str, machine: str, phase: str = "Succeeded") 
     )
 
 
+def note_phase(world: World, stage: str, disk: str, phase: str, release: str = "vmferry") -> None:
+    """The stage of a disk in the Workflow of the run, as Argo writes it."""
+    (workflow,) = world.cluster.all(WORKFLOW, release)
+    inputs = {"parameters": [{"name": "disk", "value": disk}]}
+    node = {"type": "Retry", "templateName": stage, "phase": phase, "inputs": inputs}
+    workflow["status"]["nodes"][f"{stage} {disk}"] = node
+    world.cluster.put(workflow)
+
+
 def test_preflight_admit_and_the_deletion_of_scratch_work_together(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, StepError, Stopped
 from steps.model.kinds import IMAGE, WORKFLOW, Object
 from steps.targets.cluster import markers
 from steps.targets.cluster.completion import WorkflowRef
 from steps.targets.cluster.serving import PATIENCE
-from steps.targets.cluster.sibling import ImageStepWatcher, phase_of
+from steps.targets.cluster.sibling import ImageStepWatcher, StepNode, await_success, phase_of
 from steps.targets.harvester import image_names
 from steps.targets.harvester.image_state import IMAGES
 from tests.unit.steps.targets.harvester.world import World
@@ -236,3 +236,69 @@ def test_the_phase_of_a_sibling_is_read_from_the_recordings() -> None:
     found = {number: phase_of(RECORDED[number], "image", "disk-1") for number in ("3", "5")}
     assert found == {"3": "Failed", "5": "Running"}
     assert phase_of(RECORDED["3"], "image", "disk-0") == "Succeeded"
+
+
+# --- hand-over waits for convert
+
+
+def convert(world: World) -> StepNode:
+    return StepNode(world.cluster, "convert", "disk-0", WorkflowRef("w", "vmferry"))
+
+
+def test_the_wait_ends_when_the_other_step_of_the_same_disk_has_succeeded() -> None:
+    world = World()
+    phases = iter(["", "Pending", "Running", "Succeeded"])
+
+    def advance(_: object) -> None:
+        phase = next(phases, "Succeeded")
+        made = a_workflow(phase, stage="convert")
+        other = a_workflow("Succeeded", "disk-1", stage="convert")["status"]["nodes"]
+        made["status"]["nodes"] |= {f"other-{name}": node for name, node in other.items()}
+        world.cluster.put(made if phase else {**made, "status": {}})
+
+    world.cluster.reconcilers.append(advance)
+    world.cluster.put({**a_workflow("", stage="convert"), "status": {}})
+    await_success(convert(world), world.time)
+    assert next(phases, "none left") == "none left"
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Error"])
+def test_a_disk_whose_check_failed_is_not_handed_over(phase: str) -> None:
+    world = World()
+    world.cluster.put(a_workflow(phase, stage="convert"))
+    with pytest.raises(StepError, match="convert disk-0 failed: its step has no attempts left") as caught:
+        await_success(convert(world), world.time)
+    assert caught.value.code is Exit.SIBLING
+
+
+def test_a_wait_outlasts_an_api_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.cluster.put(a_workflow("Succeeded", stage="convert"))
+    answers = [StepError(Exit.UNREACHABLE, "no answer")] * 100
+    get = world.cluster.get
+
+    def unreliable(*arguments: Any) -> Any:
+        if answers:
+            raise answers.pop()
+        return get(*arguments)
+
+    monkeypatch.setattr(world.cluster, "get", unreliable)
+    await_success(convert(world), world.time)
+    assert answers == []
+
+
+def test_without_the_right_to_see_the_check_nothing_is_handed_over() -> None:
+    world = World()
+    world.cluster.put(a_workflow("Succeeded", stage="convert"))
+    world.cluster.denied.add(("get", WORKFLOW))
+    with pytest.raises(StepError) as caught:
+        await_success(convert(world), world.time)
+    assert caught.value.code is Exit.DENIED
+
+
+def test_a_wait_ends_with_its_step() -> None:
+    world = World()
+    world.cluster.put(a_workflow("Running", stage="convert"))
+    world.cluster.reconcilers.append(lambda _: world.time.set() if world.time.now > 5 else None)
+    with pytest.raises(Stopped):
+        await_success(convert(world), world.time)

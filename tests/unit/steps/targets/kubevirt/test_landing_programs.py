@@ -22,7 +22,7 @@ from steps.runtime.stop import Stop
 from tests.unit.steps.disk.conftest import make_disk
 from tests.unit.steps.disk.server import Behaviour, Server
 from tests.unit.steps.disk.streamvmdk import stream_vmdk
-from tests.unit.steps.targets.harvester.test_programs import FakeProvider, Pod, a_workflow
+from tests.unit.steps.targets.harvester.test_programs import FakeProvider, Pod, a_workflow, note_phase
 from tests.unit.steps.targets.kubevirt.landing_world import RELEASE, TENANT, LandingWorld
 
 DISK: Final = make_disk(5 << 20, 0.5)
@@ -107,6 +107,7 @@ def test_a_disk_gets_from_its_source_to_the_vm(
     assert (pod.folder / "disk" / "disk.img").read_bytes() == DISK
     assert [one.name for one in (pod.folder / "disk").iterdir()] == ["disk.img"]
     given = (*disk, "--workflow", world.plan.run)
+    note_phase(world, "convert", "disk-0", "Succeeded", world.release)  # type: ignore[arg-type]
     assert pod.run(hand_over.body, hand_over.arguments(), *given) is Exit.DONE, pod.words
     assert (pod.output("volume"), pod.output("integrity")) == (final, "read-back")
     assert pod.run(build.body, build.arguments()) is Exit.DONE, pod.words
@@ -125,6 +126,9 @@ def test_a_changed_byte_ends_the_import_before_the_vm_runs(
             disk.write(b"changed")
         assert pod.run(convert.body, convert.arguments(), "--disk", "disk-0") is Exit.CORRUPT
         assert "does not hold what was written to it" in pod.words
+        note_phase(world, "convert", "disk-0", "Failed", world.release)  # type: ignore[arg-type]
+        given = ("--disk", "disk-0", "--workflow", world.plan.run)
+        assert pod.run(hand_over.body, hand_over.arguments(), *given) is Exit.SIBLING, pod.words
         assert pod.run(build.body, build.arguments()) is Exit.DONE
         assert pod.run(start.body, start.arguments()) is Exit.INVALID
         assert world.kubevirt.starts == []
@@ -134,7 +138,7 @@ def test_a_changed_byte_ends_the_import_before_the_vm_runs(
 
 
 def test_hand_over_needs_the_names_of_the_volumes(pod: Pod) -> None:
-    given = ("--disk", "disk-0")
+    given = ("--disk", "disk-0", "--workflow", "w")
     assert pod.run(hand_over.body, hand_over.arguments(), *given) is Exit.INVALID
     assert "run admit first" in pod.words
 
