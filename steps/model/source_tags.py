@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from steps.model.concerns import warn
 from steps.model.machine import Concern, Tag
@@ -34,7 +35,13 @@ def labels_of_tags(tags: Iterable[Tag], rules: Iterable[TagLabel]) -> tuple[dict
     return labels, concerns
 
 
+MOST_TAGS: Final = 256
+LONGEST_VALUE: Final = 256
+"""Characters of a value. A label has 63, and a hash if the value is longer."""
+
+
 def wanted_tags(tags: Iterable[Tag], rules: Iterable[TagLabel]) -> tuple[Tag, ...]:
-    """The tags that a rule names: a source may have thousands of them."""
+    """The tags that a rule names, with short values: a source may have thousands of any length."""
     names = {rule.tag for rule in rules}
-    return tuple(sorted({tag for tag in tags if tag.name in names}, key=lambda tag: (tag.name, tag.value)))
+    found = {Tag(name=tag.name, value=tag.value[:LONGEST_VALUE]) for tag in tags if tag.name in names}
+    return tuple(sorted(found, key=lambda tag: (tag.name, tag.value))[:MOST_TAGS])

@@ -174,6 +174,14 @@ def test_only_tags_that_a_rule_names_are_kept() -> None:
     assert wanted_tags(tags, [TagLabel(tag="t7", label="a")]) == (Tag(name="t7", value="x"),)
 
 
+def test_many_and_long_tags_are_cut() -> None:
+    tags = [Tag(name="a", value=f"{number:04}" + "x" * 100_000) for number in range(1000)]
+    kept = wanted_tags(tags, [TagLabel(tag="a", label="a")])
+    assert len(kept) == 256
+    assert {len(tag.value) for tag in kept} == {256}
+    assert kept[0].value.startswith("0000x")
+
+
 def test_a_long_value_of_a_tag_is_a_valid_label() -> None:
     labels, _ = labels_of_tags([Tag(name="a", value="x" * 500)], [TagLabel(tag="a", label="a")])
     assert len(labels["a"]) <= 63
