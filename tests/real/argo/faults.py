@@ -18,7 +18,7 @@ from steps.model import names
 from steps.model.contract import StepError
 from steps.model.kinds import MACHINE, Object
 from tests.real.argo.ground import RELEASE, Ground, eventually
-from tests.real.argo.test_retry import no_room
+from tests.real.argo.test_retry import COUNTED_CLAIMS, no_room
 from tests.real.argo.world import Imported, World
 
 WORDS: Final = "refused by the test's own policy"
@@ -107,7 +107,14 @@ def no_export(scene: Scene) -> Iterator[Broken]:
 @contextmanager
 def no_image(scene: Scene) -> Iterator[Broken]:
     """A quota allows all images but one."""
-    with no_room(scene.ground, scene.world.namespace, images=scene.disks - 1) as give_room:
+    with no_room(scene.ground, scene.world.namespace, scene.disks - 1) as give_room:
+        yield Broken(give_room)
+
+
+@contextmanager
+def no_claim(scene: Scene) -> Iterator[Broken]:
+    """A quota allows the claims of all disks but one."""
+    with no_room(scene.ground, scene.world.namespace, scene.disks - 1, COUNTED_CLAIMS) as give_room:
         yield Broken(give_room)
 
 
@@ -242,6 +249,7 @@ FAULTS: Final[Mapping[str, tuple[Moment, Fault]]] = {
     "convert": (Moment.CHECKED, no_pod("convert")),
     "serve": (Moment.CHECKED, no_pod("serve")),
     "image": (Moment.CHECKED, no_image),
+    "hand-over": (Moment.CHECKED, no_claim),
     "build": (Moment.CHECKED, name_taken),
     "start": (Moment.CHECKED, no_start),
 }

@@ -47,6 +47,7 @@ VALUES: Final[Mapping[str, Any]] = {
     # These programs are pods in other clusters: the name server, and what downloads disks on the host.
     "egress": {"nameServers": [{"ipBlock": {"cidr": f"{NET}.2/32"}}]},
     "serve": {"networkPolicy": {"addresses": [HOST]}},
+    "harvester": {"allowVolumes": True},
 }
 OPTIONS: Final = ("--default-class",)
 """Options of the stand-ins: Longhorn's class is the default one, as in Harvester."""

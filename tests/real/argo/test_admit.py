@@ -43,7 +43,7 @@ def idle() -> bool:
 
 def test_full_quota_is_refused_before_shutdown(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "no-room", disks=2)])
-    with no_room(ground, made.namespace, images=1) as give_room:
+    with no_room(ground, made.namespace, 1) as give_room:
         imported = refused(made, "no-room")
         assert imported.summary.reason == "NoSpace"
         give_room()

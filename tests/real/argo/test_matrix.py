@@ -7,6 +7,7 @@ cells is printed at the end and saved in .cache/e2e/matrix.md.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,14 +19,24 @@ import pytest
 
 from steps.model import names
 from steps.model.kinds import CLAIM, SECRET, SERVICE, Object
-from steps.model.plan import TargetKind
+from steps.model.plan import DiskWay, TargetKind
 from steps.targets.harvester.image_state import image_state
 from tests.real.argo.faults import FAULTS, Broken, Moment, Scene
 from tests.real.argo.ground import RELEASE, Ground, eventually
 from tests.real.argo.place import Seen
 from tests.real.argo.table import Row, note
 from tests.real.argo.test_retry import person, put
-from tests.real.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm, images_of
+from tests.real.argo.world import (
+    FAILED,
+    INVALID,
+    RUNNING,
+    Imported,
+    World,
+    a_vm,
+    bytes_of,
+    claims_of,
+    images_of,
+)
 from workflows.stages import Scope, Stage, stage_named, stages_for
 from workflows.status.nodes import Phase, phase_of
 
@@ -53,14 +64,18 @@ class Way(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """A stage that fails, and the way of its retry; of `disks` disks the last one fails."""
+    """A stage that fails, and the way of its retry; of `disks` disks the last one fails.
+
+    With `lands` the disks land on plain volumes; otherwise they become images.
+    """
 
     stage: Stage
     way: Way
     disks: int
+    lands: bool = False
 
     def __str__(self) -> str:
-        return f"{self.stage.name}-{self.way}-{self.disks}"
+        return f"{self.stage.name}-{self.way}-{self.disks}{'-lands' if self.lands else ''}"
 
     @property
     def twice(self) -> bool:
@@ -90,11 +105,16 @@ CELLS: Final = [
     if not stage.gate and stage.scope is not Scope.EXIT
     for way in Way
     for disks in ((1, 2) if stage.scope is Scope.DISK else (1,))
+] + [
+    Cell(stage, way, 1, lands=True)
+    for stage in stages_for(TargetKind.HARVESTER, DiskWay.MIXED)
+    if stage.name in ("export", "convert", "hand-over", "build", "start")
+    for way in (Way if stage.name == "hand-over" else (Way.CLI, Way.ANNOTATION))
 ]
 CELLS.sort(key=lambda cell: cell.stage.name != "serve")
 """The cells of `serve` take longest, as `image` waits for it: they start first."""
 assert {cell.stage.name for cell in CELLS} == set(FAULTS), "a stage has no fault"
-SEEN_BY: Final = {"poweroff": "preflight", "image": "admit"}
+SEEN_BY: Final = {"poweroff": "preflight", "image": "admit", "hand-over": "admit"}
 """The check that refuses a stage's fault in a new Workflow: stopped guest tools, and a full quota."""
 
 
@@ -122,7 +142,9 @@ class Trial:
     def begin(self) -> None:
         """Apply the import; if the fault comes after the checks, the import waits before power-off."""
         gate = {"approvals": ["poweroff"]} if self.moment is Moment.CHECKED else {}
-        self.scene.world.begin(self.scene.vm, **gate)
+        rows = [{"sourceDisk": f"disk-{number}", "as": "volume"} for number in range(self.scene.disks)]
+        places = {"diskMapping": rows} if self.cell.lands else {}
+        self.scene.world.begin(self.scene.vm, **gate, **places)
         if gate:
             self.imported.when(lambda seen: seen.summary.reason == "WaitingForApproval", LONG)
 
@@ -171,6 +193,13 @@ class Trial:
         if self.cell.stage.name == "build":
             return {"targetVirtualMachineName": f"{self.scene.vm}-2"}
         return {"memory": "256Mi"}
+
+    @property
+    def target_name(self) -> str:
+        """The name of the VM at the target at the end."""
+        return (
+            f"{self.scene.vm}-2" if self.cell.way is Way.SPEC and self.cell.stage.name == "build" else self.vm
+        )
 
     def heals_by_edit(self) -> bool:
         """Whether the edited spec alone removes the cause."""
@@ -233,7 +262,7 @@ def read_disks(world: World, vm: str) -> Counter[str]:
 @contextmanager
 def trial(cell: Cell, ground: Ground, make: Make, folder: Path) -> Iterator[tuple[Trial, Broken]]:
     """The cell's import, which fails."""
-    vm = f"m-{cell.stage.name}"
+    vm = f"m-{cell.stage.name}{'-lands' if cell.lands else ''}"
     world = make([a_vm(folder, vm, disks=cell.vm_disks), a_vm(folder, OTHER)])
     moment, fault = FAULTS[cell.stage.name]
     made = Trial(cell, Scene(ground, world, vm, cell.vm_disks), moment)
@@ -266,6 +295,8 @@ def test_failed_stage_is_retried(cell: Cell, ground: Ground, make: Make, tmp_pat
         made.row.mark("done")
         assert_done_once(made, before, images)
         assert_nothing_held(made)
+        if cell.lands:
+            assert_landed(made)
         assert (made.imported.run == run) is not cell.another_vm
         made.row.passed = True
 
@@ -285,6 +316,21 @@ def assert_done_once(made: Trial, before: dict[str, str], images: set[str]) -> N
     exported = [disk for disk in read if any(f":{disk}).export(" in name for name in before)]
     assert {disk: read[disk] for disk in exported} == dict.fromkeys(exported, 1)
     assert images <= uids(made)
+
+
+def assert_landed(made: Trial) -> None:
+    """The VM has plain volumes with the content of its disks, and there is no image."""
+    world = made.scene.world
+    machine = made.imported.machine(made.target_name)
+    assert machine is not None
+    claims = claims_of(machine)
+    assert images_of(world) == []
+    for claim, disk in zip(
+        claims, a_vm(world.disks, made.vm, disks=made.cell.vm_disks)["disks"], strict=True
+    ):
+        source = Path(disk["file"])
+        found = bytes_of(made.scene.ground, world.namespace, claim, source.stat().st_size)
+        assert found == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def assert_nothing_held(made: Trial) -> None:

@@ -26,7 +26,7 @@ def test_statuses_at_six_times(ground: Ground, make: Make, tmp_path: Path) -> No
         made.simulator.faults(pauseAt=65536, disk=disk)
     imported = checked(made, "recorded")
     record("1-waiting-for-approval", imported)
-    with no_room(ground, made.namespace, images=1) as give_room:  # not before `admit`
+    with no_room(ground, made.namespace, 1) as give_room:  # not before `admit`
         imported.annotate(approve="poweroff")
         held = eventually(lambda: both(made.simulator.held(0)), imported.describe)
         eventually(lambda: len(imported.leaf("export", "Running")) == 2, imported.describe)

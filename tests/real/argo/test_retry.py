@@ -20,23 +20,26 @@ pytestmark = pytest.mark.argo
 Make = Callable[..., World]
 
 COUNTED: Final = "count/virtualmachineimages.harvesterhci.io"
+COUNTED_CLAIMS: Final = "count/persistentvolumeclaims"
 BEFORE: Final = ("preflight", "admit", "poweroff", "export", "convert")
 """Stages that were finished when `image` failed."""
 
 
 @contextmanager
-def no_room(ground: Ground, namespace: str, images: int = 0) -> Iterator[Callable[[], None]]:
-    """A quota that allows this number of images; the yielded function raises it."""
+def no_room(
+    ground: Ground, namespace: str, number: int = 0, counted: str = COUNTED
+) -> Iterator[Callable[[], None]]:
+    """A quota that allows this number of objects, by default of images; the yielded function raises it."""
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "images", "namespace": namespace},
-        "spec": {"hard": {COUNTED: str(images)}},
+        "spec": {"hard": {counted: str(number)}},
     }
     ground.apply(quota)
     looked = ("get", "resourcequota", "images", "-n", namespace, "-o", "jsonpath={.status.hard}")
-    eventually(lambda: COUNTED in ground.kubectl(*looked), "the quota to be counted", 60)
-    yield lambda: ground.apply({**quota, "spec": {"hard": {COUNTED: "9"}}})
+    eventually(lambda: counted in ground.kubectl(*looked), "the quota to be counted", 60)
+    yield lambda: ground.apply({**quota, "spec": {"hard": {counted: "9"}}})
 
 
 def checked(made: World, vm: str) -> Imported:

@@ -16,10 +16,11 @@ KUBERNETES=1.34.4
 RELEASE_NAMESPACE=${LAB_RELEASE_NAMESPACE:-vmferry}
 ARGO=${LAB_ARGO:-${XDG_CACHE_HOME:-$HOME/.cache}/vmferry/argo}
 ARGO_PORT=2746
-# Programs of the real KubeVirt, which kubevirt/build makes, and of the real CDI, which you provide.
+# Programs of the real KubeVirt, which kubevirt/build makes, and of the real CDI and Multus, which you provide.
 KUBEVIRT_VERSION=1.8.4
 KUBEVIRT=${LAB_KUBEVIRT:-${XDG_CACHE_HOME:-$HOME/.cache}/vmferry/kubevirt}
 CDI=${LAB_CDI:-${XDG_CACHE_HOME:-$HOME/.cache}/vmferry/cdi}
+MULTUS=${LAB_MULTUS:-${XDG_CACHE_HOME:-$HOME/.cache}/vmferry/multus}
 
 BIN=$CACHE/bin
 ARCHIVES=${LAB_ARCHIVES:-$CACHE/images}   # image archives; `up` loads them all

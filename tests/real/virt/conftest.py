@@ -20,7 +20,7 @@ from tests.real.virt.judge import recorded
 HERE = Path(__file__).parent
 UP_SECONDS = 2400.0
 """The first time KubeVirt's images are made and loaded."""
-PURE = ("test_judge.py", "test_cases.py")
+PURE = ("test_judge.py", "test_cases.py", "test_multus.py")
 OPENSTACK_PORT = 17600
 # Only `make e2e` records VMs, so without a recording there is nothing to judge.
 collect_ignore = [] if recorded() else ["test_recorded.py"]

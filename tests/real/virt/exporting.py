@@ -18,14 +18,15 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from steps.model.kinds import API_VERSION, Kind, Object
-from steps.model.machine import Controller, Firmware
+from steps.model.machine import Controller, Firmware, Nic, NicModel
+from steps.model.plan import NetworkRule
 from steps.providers.kubevirt.exports import LABEL
 from steps.runtime.certificates import presented_thumbprint
 from tests.real import scenario
 from tests.real.cluster.lab import ROOT, Lab
 from tests.real.guest import datadisk
 from tests.real.standins.process import eventually
-from tests.real.virt import guests
+from tests.real.virt import guests, multus
 
 ACCOUNT: Final = "importer"
 INSTANCE: Final = Kind("kubevirt.io/v1", "VirtualMachineInstance", "virtualmachineinstances")
@@ -153,21 +154,29 @@ def address(lab: Lab) -> dict[str, str]:
 
 @contextmanager
 def running_guest(
-    lab: Lab, bus: str, firmware: str, folder: Path
+    lab: Lab, bus: str, firmware: str, folder: Path, *, lan: bool = False
 ) -> Iterator[tuple[guests.Guest, datadisk.DataDisk]]:
-    """The guest, running in a namespace of its own; all is deleted at the end."""
+    """The guest, running in a namespace of its own; all is deleted at the end.
+
+    With `lan` it has a second NIC, in a network of Multus.
+    """
     data = datadisk.make(folder / "data.img", stay=True)
     tag = f"old-{secrets.token_hex(3)}"
     at = lab.make_namespace(tag)
     kind = Firmware(kind="efi", secure_boot=True, tpm=True) if firmware == "uefi" else Firmware()
     found = guests.machine(scenario.VM, CONTROLLERS[bus], kind, data)
+    networks: tuple[NetworkRule, ...] = ()
+    if lan:
+        second = Nic(id="nic-1", mac=scenario.MACS[1], model=NicModel.E1000E, network=multus.LAN)
+        found = found.model_copy(update={"nics": (*found.nics, second)})
+        networks = (NetworkRule(source=multus.LAN, destination=multus.make_lan(lab, at)),)
     with (
         guests.backing(lab, f"{tag}-0", scenario.guest_image()) as first,
-        guests.backing(lab, f"{tag}-1", data.path) as second,
+        guests.backing(lab, f"{tag}-1", data.path) as last,
     ):
-        for disk, name in zip(found.disks, (first, second), strict=True):
+        for disk, name in zip(found.disks, (first, last), strict=True):
             lab.apply(guests.claim(disk.id, at, name, disk.capacity))
-        guest = guests.start(lab, at, found, {disk.id: disk.id for disk in found.disks})
+        guest = guests.start(lab, at, found, {disk.id: disk.id for disk in found.disks}, networks)
         try:
             where = ("get", "vmi", guest.name, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
             eventually(lambda: guest.kubectl(*where) == "Running", "the VM at the source", CHANGE_SECONDS)

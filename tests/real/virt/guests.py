@@ -15,6 +15,7 @@ from steps.model.kinds import Object
 from steps.model.machine import Controller, Disk, Firmware, Machine, Nic, NicModel
 from steps.model.manifest import kubevirt_machine
 from steps.model.mapping import shape
+from steps.model.plan import NetworkRule
 from tests.real.cluster.lab import KUBECTL, ROOT, CommandError, Lab
 from tests.real.guest import datadisk
 from tests.real.scenario import GUEST, MACS
@@ -105,9 +106,16 @@ def machine(name: str, controller: Controller, firmware: Firmware, data: datadis
     )
 
 
-def start(lab: Lab, namespace: str, found: Machine, claims: Mapping[str, str]) -> Guest:
+def start(
+    lab: Lab,
+    namespace: str,
+    found: Machine,
+    claims: Mapping[str, str],
+    networks: tuple[NetworkRule, ...] = (),
+) -> Guest:
     """The VM as vmferry writes it for KubeVirt, started. `claims`: disk id → name of a claim."""
-    made = shape(a_plan(vm=found.name, name=found.name, namespace=namespace, start=True), found)
+    plan = a_plan(vm=found.name, name=found.name, namespace=namespace, start=True, networks=networks)
+    made = shape(plan, found)
     lab.apply(kubevirt_machine(made, claims))
     return Guest(lab, namespace, made.name)
 
