@@ -25,6 +25,7 @@ from steps.model.limits import exceeded
 from steps.model.machine import Disk, Machine
 from steps.model.mapping import Shape, blocking, disk_way, shape
 from steps.model.plan import DiskWay, Plan
+from steps.model.vm_fields import check_request
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
@@ -62,6 +63,7 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan = context.plan()
+    check_request(plan)
     run_files = _cluster_files(context, plan) if context.arguments.workflow else FolderFiles(context)
     machine = run_files.machine()
     target_shape = shape(plan, machine)

@@ -16,10 +16,18 @@ from steps.model.document import write_atomically
 from steps.model.limits import exceeded
 from steps.model.machine import Concern, Machine, Power, Severity
 from steps.model.machine_output import MACHINE_OUTPUT, to_output
-from steps.model.mapping import blocking, check_disks, check_shared, shape
+from steps.model.mapping import (
+    blocking,
+    check_disks,
+    check_shared,
+    check_volume_names,
+    shape,
+    without_skipped,
+)
 from steps.model.naming import target_name
 from steps.model.networks import check_cards, check_mapped, check_networks
 from steps.model.plan import Plan, Unplugged
+from steps.model.source_tags import wanted_tags
 from steps.providers import Provider
 from steps.providers.outage import with_source
 from steps.runtime.program import MACHINE, Arguments, Context, log, run
@@ -60,12 +68,14 @@ def body(context: Context) -> None:
 
 def examine(provider: Provider, plan: Plan) -> Machine:
     """The VM with all concerns: those of the source, and those of the request."""
-    machine = with_short_notes(provider.describe(plan.vm, plan.folder))
+    found = with_short_notes(provider.describe(plan.vm, plan.folder))
+    machine = without_skipped(plan.target, _with_tags(provider, plan, found))
     network_concerns = (
         [] if plan.skip_preflight_checks else check_networks(plan.target, machine.nics, provider.networks())
     )
     mapping_concerns = (
-        *check_disks(plan.target, machine),
+        *check_disks(plan.target, found),
+        *check_volume_names(plan.target, machine),
         *check_shared(plan.target, machine),
         *check_cards(plan.target, machine.nics),
         *check_mapped(plan.target, machine.nics),
@@ -78,6 +88,14 @@ def examine(provider: Provider, plan: Plan) -> Machine:
         mapping_concerns,
     )
     return machine.model_copy(update={"concerns": bounded(concerns)})
+
+
+def _with_tags(provider: Provider, plan: Plan, machine: Machine) -> Machine:
+    """The VM with the tags that the import asks for; only then the source is asked for them."""
+    rules = plan.target.settings.tag_labels
+    if not rules:
+        return machine
+    return machine.model_copy(update={"tags": wanted_tags(provider.tags(machine), rules)})
 
 
 def _with_skipped_checks(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
@@ -116,11 +134,12 @@ def refusal_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
 
 def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
     """Why the VM cannot be shut down in the way that the request allows."""
-    if machine.power is Power.ON and not plan.power.force and not machine.tools_running:
+    can_force = plan.power.force or plan.power.force_without_tools
+    if machine.power is Power.ON and not can_force and not machine.tools_running:
         yield (
             Exit.POWER,
             f"{machine.name} is on and VMware Tools do not run in it, so it cannot be shut down gracefully; "
-            "shut it down by hand, start VMware Tools in it, or set spec.forcePowerOff: true",
+            "shut it down by hand, start VMware Tools in it, or set spec.powerOffWithoutGuestTools: true",
         )
 
 

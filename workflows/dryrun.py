@@ -16,7 +16,7 @@ def planned_manifest(target: TargetKind, shape: Shape, volumes: Volumes) -> dict
 
     A claim's name gets a short hash if it is taken; `admit` checks that.
     """
-    plain = {disk.id: volume_name(shape.name, disk.id) for disk in shape.disks}
+    plain = {disk.id: disk.name or volume_name(shape.name, disk.id) for disk in shape.disks}
     return machine_for(target, shape, {**plain, **volumes.names})
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from steps.model.naming import is_namespace, is_object_name, shown
 from steps.model.plan import Attachment, MacPolicy, TargetPlan, UsedMapping
 from workflows import mappings
+from workflows.api.base import Model
 from workflows.api.mapping import (
     LONGEST_NAME,
     MOST_BYTES,
@@ -25,7 +26,7 @@ from workflows.api.mapping import (
     SharedStorage,
     StorageMatch,
 )
-from workflows.api.spec import Model, NetworkType
+from workflows.api.spec import NetworkType
 from workflows.mappings import DiskRow, Mappings, NetworkRow, StorageRow
 
 _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")

@@ -32,7 +32,7 @@ from steps.model.plan import (
     TargetPlan,
 )
 from steps.model.sources import SourceKind
-from workflows import import_mapping, texts, ways
+from workflows import import_mapping, texts, vm_settings, ways
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
@@ -75,6 +75,7 @@ def plan(
     reasons = [
         *import_reasons(import_),
         *form_reasons(import_.spec, settings, mapping),
+        *vm_settings.reasons(import_.spec, settings),
         *(import_mapping.reasons(mapping) if mapping is not None else ()),
         *source_reasons(source, local_files=settings.local_files),
     ]
@@ -95,7 +96,9 @@ def plan(
         vm=vm,
         folder=folder,
         power=PowerPlan(
-            force=bool(spec.force_power_off), grace_seconds=grace if grace > 0 else GRACE_SECONDS
+            force=bool(spec.force_power_off),
+            force_without_tools=bool(spec.power_off_without_guest_tools),
+            grace_seconds=grace if grace > 0 else GRACE_SECONDS,
         ),
         skip_preflight_checks=bool(spec.skip_preflight_checks),
         target=target_plan(import_, settings, SourceKind(source.kind), mapping),
@@ -150,9 +153,12 @@ def target_plan(
         cpu_topology=CpuTopology.SOURCE if kubevirt else settings.cpu_topology,
         vcpus=spec.cpus,
         memory_mib=mebibytes(spec.memory) if spec.memory else None,
-        start=spec.start_virtual_machine is not False,
+        start=vm_settings.is_started(spec),
         disks=tuple(_disk_rule(row, has_mapping=mapping is not None) for row in spec.disk_mapping),
         reuse_unstamped=settings.reuse_unstamped,
+        vm_labels=spec.virtual_machine.labels if spec.virtual_machine else {},
+        vm_annotations=spec.virtual_machine.annotations if spec.virtual_machine else {},
+        settings=vm_settings.of_import(spec, settings),
     )
     return import_mapping.extended(target, mapping) if mapping is not None else target
 
@@ -177,6 +183,7 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
             f"spec.targetVirtualMachineName {wanted!r} is not RFC 1123 compliant: lower-case letters, digits "
             "and '-', at most 63"
         )
+    yield from _volume_name_reasons(spec)
     counted = Counter(row.source_network for row in spec.network_mapping)
     for name, count in counted.items():
         if count > 1:
@@ -194,6 +201,7 @@ def form_reasons(
     """What is wrong with the forms of disks, at the target and with the settings of the installation."""
     images = [row for row in spec.disk_mapping if row.as_ is DiskForm.IMAGE]
     plain = [row for row in spec.disk_mapping if row.as_ is DiskForm.VOLUME]
+    yield from _mode_reasons(spec, settings)
     if images and settings.target is TargetKind.KUBEVIRT:
         yield (
             f"spec.diskMapping has `as: image` for {_quoted(images)}, but the target kubevirt has no images; "
@@ -216,6 +224,18 @@ def form_reasons(
                     f"class {name} cannot be given to another namespace (setting kubevirt.pullClasses); "
                     f"{'use another class' if named else 'write another storageClass into the row'}"
                 )
+
+
+def _mode_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:
+    """An image of Harvester has the modes of its own volume."""
+    if settings.target is not TargetKind.HARVESTER:
+        return
+    moded = [row for row in spec.disk_mapping if row.access_mode or row.volume_mode]
+    if images := [row for row in moded if row.as_ is not DiskForm.VOLUME]:
+        yield (
+            f"spec.diskMapping has accessMode or volumeMode for {_quoted(images)}, whose volume has "
+            "the modes of an image of Harvester; remove them, or write `as: volume`"
+        )
 
 
 def _quoted(rows: Iterable[DiskMapping]) -> str:
@@ -246,6 +266,12 @@ def _row_counts(spec: VirtualMachineImportSpec) -> Iterator[str]:
     ):
         if rows > most:
             yield f"spec.{name} has {rows} rows; write at most {most}"
+
+
+def _volume_name_reasons(spec: VirtualMachineImportSpec) -> Iterator[str]:
+    for name, count in Counter(row.name for row in spec.disk_mapping if row.name).items():
+        if count > 1:
+            yield f"spec.diskMapping has the name {shown(name)} {count} times; a volume is for one disk"
 
 
 def _row_reasons(row: NetworkMapping) -> Iterator[str]:
@@ -281,6 +307,22 @@ def _disk_reasons(row: DiskMapping) -> Iterator[str]:
             f"spec.diskMapping: busType {row.bus_type!r} of {row.source_disk!r} is not one of "
             f"{', '.join(Bus)}"
         )
+    if row.name and not DNS_LABEL.fullmatch(row.name):
+        yield (
+            f"spec.diskMapping: the name {shown(row.name)} of {row.source_disk!r} is not valid: use at most "
+            "63 lower-case letters, digits and '-'"
+        )
+    fields = ("storageClass", "busType", "as", "name", "accessMode", "volumeMode")
+    given = [name for name in fields if _has(row, name)]
+    if row.skip and given:
+        yield (
+            f"spec.diskMapping has `skip: true` for {row.source_disk!r}, so {', '.join(given)} of that row "
+            "has no effect; remove one of the two"
+        )
+
+
+def _has(row: DiskMapping, name: str) -> bool:
+    return bool(row.model_dump(by_alias=True).get(name))
 
 
 def _path_reasons(spec: VirtualMachineImportSpec) -> Iterator[str]:
@@ -335,8 +377,12 @@ def _disk_rule(row: DiskMapping, *, has_mapping: bool) -> DiskRule:
         disk=row.source_disk,
         storage_class=row.storage_class,
         decides_storage=has_mapping and "storage_class" in row.model_fields_set,
+        volume_mode=row.volume_mode or "",
+        access_mode=row.access_mode or "",
         bus=Bus(row.bus_type) if row.bus_type else None,
         form=row.as_,
+        skip=bool(row.skip),
+        name=row.name or "",
     )
 
 

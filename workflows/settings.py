@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from steps.model.document import Document
+from steps.model.patching import DEFAULT_PATHS
 from steps.model.plan import (
     CpuTopology,
     DiskFormat,
@@ -48,6 +49,8 @@ class Settings(Document):
     no row may have `as: volume` for them."""
     allow_volumes: bool = False
     """Whether disks of imports into Harvester may land on plain volumes (`as: volume`)."""
+    patch_paths: tuple[str, ...] = DEFAULT_PATHS
+    """The paths of a VirtualMachine that the patch of an import may change (`steps.model.patching`)."""
     mounts_claims: bool = True
     """Whether the stages run as pods, which can mount the claims of the cluster."""
     local_files: bool = False

@@ -15,7 +15,14 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic import Field
 
 from steps.model.kinds import GROUP, V2V_API_VERSION
-from steps.model.naming import DNS_LABEL, is_label_value, is_namespace, is_object_name, shown
+from steps.model.naming import (
+    DNS_LABEL,
+    is_label_value,
+    is_metadata_key,
+    is_namespace,
+    is_object_name,
+    shown,
+)
 from steps.model.plan import Attachment, ClusterTarget, OnFailure, Plan, Unmapped, Unplugged
 from steps.model.sources import SourceKind
 from workflows import mappings, texts
@@ -187,14 +194,8 @@ def propagated(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: value
         for name, value in given.items()
-        if isinstance(value, str) and _is_key(name) and not name.startswith(f"{GROUP}/")
+        if isinstance(value, str) and is_metadata_key(name) and not name.startswith(f"{GROUP}/")
     }
-
-
-def _is_key(name: str) -> bool:
-    """Whether the API accepts it as the key of an annotation: an optional domain and slash, and a name."""
-    prefix, slash, last = name.rpartition("/")
-    return bool(last) and is_label_value(last) and (not slash or is_object_name(prefix))
 
 
 # --- the mapping

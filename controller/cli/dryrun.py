@@ -23,7 +23,7 @@ from controller.manifests.environment import Environment
 from controller.manifests.resolve import Job
 from controller.step_program import write_credentials
 from controller.units import size
-from steps.model import matching
+from steps.model import matching, vm_fields
 from steps.model.admission import Admission, findings_of, not_checked, reasons_of
 from steps.model.collisions import collisions
 from steps.model.contract import Exit, StepError, is_retryable
@@ -247,6 +247,7 @@ def _parts(result: DryRunResult) -> Iterator[RenderableType]:
         yield _machine(result.machine, result.shape)
         yield _disks(result.job.plan, result.machine, result.shape)
         yield _interfaces(result.machine, result.shape)
+        yield from (Text.assemble(("vm: ", "bold"), text) for text in vm_fields.words(result.shape))
     if result.job.plan.target.way_reason:
         target = result.job.plan.target
         yield Text.assemble(("disks: ", "bold"), f"{target.way}, because {target.way_reason}")
@@ -272,8 +273,9 @@ def _machine(machine: Machine, vm: Shape) -> Table:
     rows = Table("", "source", "becomes", box=None, padding=(0, 2, 0, 0))
     rows.add_row("name", escape(machine.path or machine.name), f"{vm.namespace}/{vm.name}")
     before = f"{machine.vcpus} vCPUs, {machine.cores_per_socket} per socket"
-    rows.add_row("CPU", before, str(vm.topology))
-    rows.add_row("memory", f"{machine.memory_mib} MiB", f"{vm.memory_mib}Mi")
+    instancetype = vm.settings.instancetype
+    rows.add_row("CPU", before, str(instancetype or vm.topology))
+    rows.add_row("memory", f"{machine.memory_mib} MiB", str(instancetype or f"{vm.memory_mib}Mi"))
     rows.add_row("firmware", firmware, ", ".join([firmware, *extras]))
     rows.add_row("power", str(machine.power), "started" if vm.start else "left off")
     return rows

@@ -19,14 +19,9 @@ from steps.model import kubeconfig
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.sources import SourceKind
+from workflows.api.base import Model
 from workflows.api.sources import spec_of
-from workflows.api.spec import (
-    Model,
-    NetworkMapping,
-    SecretReference,
-    SourceReference,
-    VirtualMachineImportSpec,
-)
+from workflows.api.spec import NetworkMapping, SecretReference, SourceReference, VirtualMachineImportSpec
 from workflows.api.status import ImportPhase
 
 OLD_GROUPS: Final = ("source.harvesterhci.io", "importjob.harvesterhci.io")

@@ -79,6 +79,14 @@ BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimage
 LONGHORN_NODE: Final = Kind("longhorn.io/v1beta2", "Node", "nodes")
 LONGHORN_SETTING: Final = Kind("longhorn.io/v1beta2", "Setting", "settings")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
+MATCHERS: Final = {
+    kind: Kind("instancetype.kubevirt.io/v1beta1", kind, f"{kind.lower()}s", namespaced="Cluster" not in kind)
+    for kind in (
+        *("VirtualMachineClusterInstancetype", "VirtualMachineInstancetype"),
+        *("VirtualMachineClusterPreference", "VirtualMachinePreference"),
+    )
+}
+"""Instancetypes and preferences of KubeVirt, by the name of their kind."""
 NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
 REFERENCE_GRANT: Final = Kind("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "referencegrants")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
@@ -114,6 +122,7 @@ KINDS: Final = {
             RESOURCE_MAPPING,
             *SOURCES.values(),
         ),
+        *MATCHERS.values(),
         *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, CDI_CONFIG, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
         *(LONGHORN_NODE, LONGHORN_SETTING),
     )

@@ -85,6 +85,8 @@ class Concern(Document):
     code: str
     message: str
     remedy: str = ""
+    disk: str = Field(default="", exclude_if=lambda value: not value)
+    """The key of the only disk that it is about; empty: of none, or of several."""
 
     def __str__(self) -> str:
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
@@ -209,7 +211,7 @@ class Machine(Document):
     """When preflight described it: only a shutdown after that was the import's own."""
     concerns: tuple[Concern, ...] = ()
     tags: tuple[Tag, ...] = Field(default=(), exclude_if=lambda value: not value)
-    """Those that an inventory shows."""
+    """Those that an inventory shows, or that the import asks for."""
 
     @model_validator(mode="after")
     def _check_identifiers(self) -> Self:

@@ -11,6 +11,7 @@ from steps.model.mapping import Shape, TargetDisk
 from steps.model.names import LABEL_IMPORTED
 from steps.model.networks import Interface
 from steps.model.plan import TargetKind
+from steps.model.vm_fields import applied, run_strategy
 
 MANIFEST_FILE: Final = "virtualmachine.yaml"
 """Name of the file, and of the key in a ConfigMap, that holds the manifest."""
@@ -20,6 +21,9 @@ OS_LABEL: Final = "harvesterhci.io/os"
 """Harvester's form reads the system from it (harvester-ui-extension pkg/harvester/mixins/harvester-vm)."""
 OS_ANNOTATION: Final = "vm.kubevirt.io/os"
 """KubeVirt's metrics read it from this one (pkg/monitoring/metrics/virt-controller/vmistats_collector.go)."""
+RUN_STRATEGY: Final = "harvesterhci.io/vmRunStrategy"
+"""When a VM is started, Harvester's webhook replaces its run strategy by this annotation; without it by
+RerunOnFailure (harvester pkg/webhook/resources/virtualmachine/mutator.go, patchRunStrategy)."""
 
 TABLET: Final = {"bus": "usb", "name": "tablet", "type": "tablet"}
 """Harvester's form adds it to each VM: without it the console's pointer does not follow the mouse."""
@@ -53,10 +57,15 @@ def virtual_machine(shape: Shape, claims: Mapping[str, str]) -> Manifest:
         claims,
         domain,
         labels={OS_LABEL: system} if system else {},
-        annotations={DESCRIPTION: shape.description} if shape.description else {},
+        annotations=_harvester_annotations(shape),
         pod_labels={VM_NAME_LABEL: shape.name},
         spec={"evictionStrategy": "LiveMigrateIfPossible"},
     )
+
+
+def _harvester_annotations(shape: Shape) -> Manifest:
+    description = {DESCRIPTION: shape.description} if shape.description else {}
+    return {**description, **({RUN_STRATEGY: run_strategy(shape)} if shape.settings.run_strategy else {})}
 
 
 def kubevirt_machine(shape: Shape, claims: Mapping[str, str]) -> Manifest:
@@ -95,7 +104,7 @@ def _machine(
     pod_labels: Mapping[str, str],
     spec: Manifest,
 ) -> Manifest:
-    return {
+    made: Manifest = {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
         "metadata": {
@@ -105,7 +114,7 @@ def _machine(
             **({"annotations": dict(annotations)} if annotations else {}),
         },
         "spec": {
-            "runStrategy": "RerunOnFailure" if shape.start else "Halted",
+            "runStrategy": run_strategy(shape),
             "template": {
                 "metadata": {
                     "labels": dict(pod_labels),
@@ -120,6 +129,7 @@ def _machine(
             },
         },
     }
+    return applied(made, shape)
 
 
 def _domain(shape: Shape, extra: Manifest) -> Manifest:

@@ -7,7 +7,8 @@ stands in docs/reference/mapping.md and has a test.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
@@ -17,8 +18,26 @@ from steps.model.concerns import about, block, disk_serial, log, merged, system_
 from steps.model.contract import StepError
 from steps.model.document import Document
 from steps.model.guestos import is_windows
-from steps.model.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
-from steps.model.matching import bus_of_row, disk_rule, fits_nothing, is_for_disk
+from steps.model.machine import (
+    Clock,
+    Concern,
+    Controller,
+    Disk,
+    DiskId,
+    Firmware,
+    Machine,
+    Nic,
+    Power,
+    Severity,
+)
+from steps.model.matching import (
+    bus_of_row,
+    disk_rule,
+    fits_nothing,
+    is_for_disk,
+    is_skipped,
+    volume_name_of_row,
+)
 from steps.model.naming import target_name
 from steps.model.networks import Interface, map_interfaces
 from steps.model.plan import (
@@ -30,6 +49,8 @@ from steps.model.plan import (
     Plan,
     TargetPlan,
 )
+from steps.model.source_tags import labels_of_tags
+from steps.model.vm_settings import VmSettings
 
 BUSES: Final[dict[Controller, Bus]] = {
     # KubeVirt has no PVSCSI, and a guest that booted from one may lack a driver for virtio-scsi.
@@ -56,6 +77,8 @@ class TargetDisk(Document):
     capacity: int
     way: DiskWay = DiskWay.PULL
     """How it gets to its volume: `PULL` or `LAND`."""
+    name: str = Field(default="", exclude_if=lambda value: not value)
+    """The name of its volume that the import asks for; empty: one of `steps.model.volumes`."""
 
 
 class Shape(Document):
@@ -78,6 +101,10 @@ class Shape(Document):
     guest_id: str = ""
     start: bool = True
     concerns: tuple[Concern, ...] = ()
+    labels: Mapping[str, str] = Field(default={}, exclude_if=lambda value: not value)
+    annotations: Mapping[str, str] = Field(default={}, exclude_if=lambda value: not value)
+    """What the import asks for, besides those of the target."""
+    settings: VmSettings = Field(default=VmSettings(), exclude_if=lambda value: value == VmSettings())
 
     @property
     def vcpus(self) -> int:
@@ -106,6 +133,7 @@ def shape(plan: Plan, machine: Machine) -> Shape:
         policy=target.cpu_topology,
     )
     interfaces, nic_concerns = map_interfaces(machine.nics, target)
+    tag_labels, tag_concerns = labels_of_tags(machine.tags, target.settings.tag_labels)
     return Shape(
         name=target_name(plan, machine),
         namespace=target.namespace,
@@ -122,9 +150,19 @@ def shape(plan: Plan, machine: Machine) -> Shape:
         description=machine.notes,
         os=machine.os,
         guest_id=machine.guest_id,
-        start=target.start,
-        concerns=merged(machine.concerns, about(machine), cpu_concerns, nic_concerns),
+        start=is_started(target, machine),
+        concerns=merged(machine.concerns, about(machine), cpu_concerns, nic_concerns, tag_concerns),
+        labels={**tag_labels, **target.vm_labels},
+        annotations=target.vm_annotations,
+        settings=target.settings,
     )
+
+
+def is_started(target: TargetPlan, machine: Machine) -> bool:
+    """Whether the new VM is started."""
+    settings = target.settings
+    ran = settings.ran_before or machine.power is Power.ON
+    return target.start and (ran or not settings.as_source)
 
 
 class Topology(NamedTuple):
@@ -208,6 +246,7 @@ def map_disks(
                 boot_order=order,
                 capacity=disk.capacity,
                 way=disk_way(disk, target),
+                name=volume_name_of_row(disk, target.disks),
             )
         )
     return tuple(made)
@@ -235,6 +274,42 @@ def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
         *(_several_disks(rule, disks) for rule, disks in fits if len(disks) > 1),
         *_several_rows(rows, machine),
     ]
+
+
+def without_skipped(target: TargetPlan, machine: Machine) -> Machine:
+    """The VM without the disks that the import leaves out, and without what the source says about them."""
+    skipped = [disk for disk in machine.disks if is_skipped(disk, target.disks)]
+    if not skipped:
+        return machine
+    keys = {disk.key for disk in skipped}
+    return machine.model_copy(
+        update={
+            "disks": tuple(disk for disk in machine.disks if disk.key not in keys),
+            "concerns": (
+                *(concern for concern in machine.concerns if concern.disk not in keys),
+                *_skipped(skipped),
+            ),
+        }
+    )
+
+
+def _skipped(disks: Iterable[Disk]) -> Iterator[Concern]:
+    for disk in disks:
+        label = f" ({disk.label})" if disk.label else ""
+        message = f"{disk.id}{label} is left out, because diskMapping has `skip: true` for it"
+        if disk.boot_order == 1:
+            yield warn("disk-skipped", message, "it is the disk from which the VM boots at its source")
+        else:
+            yield log("disk-skipped", message)
+
+
+def check_volume_names(target: TargetPlan, machine: Machine) -> Iterator[Concern]:
+    """Disks whose volumes shall have the same name."""
+    names = Counter(name for disk in machine.disks if (name := volume_name_of_row(disk, target.disks)))
+    for name, count in names.items():
+        if count > 1:
+            message = f"diskMapping gives the volumes of {count} disks the name {name!r}"
+            yield block("disk-ambiguous", message, "write another name into one of the rows")
 
 
 def check_shared(target: TargetPlan, machine: Machine) -> Iterator[Concern]:

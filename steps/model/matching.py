@@ -115,6 +115,16 @@ def bus_of_row(disk: Disk, rules: Iterable[DiskRule]) -> Bus | None:
     return next((rule.bus for rule in disk_rules(disk, rules) if rule.bus is not None), None)
 
 
+def is_skipped(disk: Disk, rules: Iterable[DiskRule]) -> bool:
+    """Whether a row of the import leaves this disk out."""
+    return any(rule.skip for rule in disk_rules(disk, rules))
+
+
+def volume_name_of_row(disk: Disk, rules: Iterable[DiskRule]) -> str:
+    """The name of this disk's volume in the first row that has one; else empty."""
+    return next((rule.name for rule in disk_rules(disk, rules) if rule.name), "")
+
+
 class StorageChoice(NamedTuple):
     """The class and the modes of the volume of a disk, and what has decided it."""
 
@@ -147,8 +157,19 @@ def storage_choice(disk: Disk, target: TargetPlan) -> StorageChoice:
 
 
 def storage_rule(disk: Disk, target: TargetPlan) -> StorageRule:
-    """Class and modes of the volume of a disk."""
-    return storage_choice(disk, target).rule
+    """Class and modes of the volume of a disk. A row of the import for the disk decides on each mode."""
+    chosen = storage_choice(disk, target).rule
+    if target.first_match:
+        return chosen
+    own = next((row for row in disk_rules(disk, target.disks) if not row.shared), None)
+    if own is None:
+        return chosen
+    return chosen.model_copy(
+        update={
+            "volume_mode": own.volume_mode or chosen.volume_mode,
+            "access_mode": own.access_mode or chosen.access_mode,
+        }
+    )
 
 
 def _storage_of(row: DiskRule) -> StorageRule:

@@ -36,6 +36,7 @@ DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PART: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = re.compile(rf"{_PART}(\.{_PART})*")
 """RFC 1123 as Kubernetes applies it to names of objects: only the whole is limited in length."""
+_RESERVED_DOMAINS: Final = ("harvesterhci.io", "kubevirt.io")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
@@ -52,6 +53,22 @@ def is_namespace(text: str) -> bool:
 def is_label_value(text: str) -> bool:
     """Whether a label can have this value (k8s.io/apimachinery, IsValidLabelValue)."""
     return _LABEL_VALUE.fullmatch(text) is not None
+
+
+def is_metadata_key(text: str) -> bool:
+    """Whether a label or an annotation can have this key: an optional domain and slash, and a name."""
+    domain, slash, name = text.rpartition("/")
+    return bool(name) and is_label_value(name) and (not slash or is_object_name(domain))
+
+
+def is_reserved_key(text: str) -> bool:
+    """Whether the key of a label or an annotation belongs to Harvester, KubeVirt or vmferry.
+
+    Those of their subdomains do, too: `hooks.kubevirt.io/hookSidecars` runs a container.
+    """
+    domain, slash, _ = text.lower().partition("/")
+    is_theirs = bool(slash) and any(f".{domain}".endswith(f".{one}") for one in _RESERVED_DOMAINS)
+    return is_theirs or domain.startswith("migration.")
 
 
 def shown(text: str) -> str:

@@ -17,6 +17,7 @@ from steps.model.kinds import API_VERSION
 from steps.model.machine import Vlan
 from steps.model.quantity import to_bytes
 from steps.model.sources import SourceKind
+from steps.model.vm_settings import VmSettings
 
 
 class TargetKind(enum.StrEnum):
@@ -229,21 +230,23 @@ class SourcePlan(Document):
         return f"{what} {self.namespace}/{self.name}"
 
 
+def _left_out(default: Any) -> Any:
+    """A field that is left out of JSON while it has its default.
+
+    So the request of an import that does not use the field is the same in every version.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class PowerPlan(Document):
     """How the VM may be shut down."""
 
     force: bool = False
+    force_without_tools: bool = _left_out(False)
+    """Whether a VM whose guest cannot be asked to shut down is powered off hard."""
     never_force: bool = False
     """Whether a guest that does not shut down in time stays on, and the step fails."""
     grace_seconds: Annotated[int, Field(gt=0)] = 60
-
-
-def _left_out(default: Any) -> Any:
-    """A field that is left out of JSON while it has its default.
-
-    So the request of an import without a shared mapping is the same in every version.
-    """
-    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 class UsedMapping(Document):
@@ -283,6 +286,10 @@ class DiskRule(Document):
     disk: str
     label: str = ""
     """Another name of the disk, if the row has both. Either may fit."""
+    skip: bool = _left_out(False)
+    """Whether the VM does not get the disk."""
+    name: str = _left_out("")
+    """Name of its volume; empty: one made of the VM's name and the disk's id."""
     shared: bool = _left_out(False)
     """As in `NetworkRule`."""
     storage_class: str = ""
@@ -344,6 +351,8 @@ class TargetPlan(Document):
     vm_labels: Mapping[str, str] = {}
     vm_annotations: Mapping[str, str] = {}
     """Labels and annotations of the new VM that the import asks for."""
+    settings: VmSettings = _left_out(VmSettings())
+    """What else the import asks for about the new VM."""
     reuse_unstamped: bool = False
     """Whether to reuse an image with this import's name but without a digest (Harvester)."""
 

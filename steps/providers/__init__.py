@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from steps.disk.land import Landed
 from steps.disk.volume import Place
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan, SourcePlan
 from steps.model.power import PowerMark
 from steps.model.sources import SourceKind
@@ -53,6 +53,9 @@ class Provider(Protocol):
 
     def inventory(self) -> Inventory:
         """All VMs, in the source's own order of folders and names."""
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        """The tags, attributes or labels of the VM. Raises StepError: NOT_FOUND, DENIED."""
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         """Shut down the VM; a VM that is off is not touched. Raises StepError: POWER."""

@@ -80,7 +80,7 @@ class DirectoryTarget:
         machine.save(self._into / DOCUMENTS[0])
         checksums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
         write_atomically(self._into / CHECKSUMS, checksums)
-        claims = {disk.id: volume_name(shape.name, disk.id) for disk in disks}
+        claims = {disk.id: disk.name or volume_name(shape.name, disk.id) for disk in shape.disks}
         manifest = virtual_machine(shape, claims)
         write_atomically(self._into / MANIFEST_FILE, _with_heading(manifest, disks, claims, shape))
         return [f"{disk.name} {disk.size} bytes sha256 {disk.sha256}" for disk in disks]

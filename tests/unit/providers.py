@@ -5,7 +5,7 @@ from __future__ import annotations
 from steps.disk.land import Landed
 from steps.disk.volume import Place
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
 from steps.providers import Inventory, ProgressCallback, Provider
@@ -30,6 +30,9 @@ class FakeProvider(Provider):
 
     def inventory(self) -> Inventory:
         return Inventory(machines=(self._machine,), networks=("VM Network",), folders=())
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        raise AssertionError("tags must not be called")
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         raise AssertionError("power_off must not be called")

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from steps.model.kinds import GROUP, IMPORT_MAPPING
+from workflows.api.base import Model
 from workflows.api.mapping import ImportMappingSpec
 from workflows.api.schema import strict, structural
 from workflows.api.sources import RESOURCES, spec_of
-from workflows.api.spec import Model, VirtualMachineImportSpec
+from workflows.api.spec import VirtualMachineImportSpec
 from workflows.api.status import ImportStatus, Reported, SourceStatus
 
 VERSION: Final = "v1beta1"

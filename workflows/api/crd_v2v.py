@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from steps.model.kinds import RESOURCE_MAPPING, V2V_GROUP, V2V_IMPORT
 from steps.model.kinds import Kind as ApiKind
+from workflows.api.base import Model
 from workflows.api.crd import KEEP, VERSION, program, yaml_of
 from workflows.api.schema import strict
-from workflows.api.spec import Model
 from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec, V2vStatus
 
 CHART_FILE: Final = "charts/vmferry/templates/crds/v2v.yaml"

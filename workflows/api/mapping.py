@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from steps.model.plan import Bus, InterfaceModel, MacPolicy
+from workflows.api.base import Model, none_to_list
 from workflows.api.resources import Metadata
-from workflows.api.spec import Model, NetworkType, none_to_list
+from workflows.api.spec import NetworkType
 
 LONGEST_NAME: Final = 512
 """Characters of a name or an ID at a source. An inventory path of vSphere has several names of 80."""

@@ -1,6 +1,7 @@
 """Pydantic models → structural OpenAPI v3 schemas. Pure.
 
-`structural` is as lenient as the schemas of vm-import-controller; `strict` is for other kinds.
+`structural` is as lenient as the schemas of vm-import-controller; `strict` is for other kinds, and for fields
+of vmferry's own in it (`x-strict`).
 
 The schemas of vm-import-controller come from rancher/wrangler by reflection over Go types: nothing is
 required; strings, lists, maps and pointers may be null; the only enums accept the empty string. A stricter
@@ -17,9 +18,11 @@ from pydantic import BaseModel
 Json = dict[str, Any]
 
 _NULLABLE: Final = ("string", "array")
+RULES: Final = "x-kubernetes-validations"
 _KEPT: Final = (
     *("format", "enum", "minLength", "maxLength", "pattern", "minimum", "maximum", "maxItems"),
-    "x-kubernetes-validations",
+    "maxProperties",
+    RULES,
 )
 """What a strict schema keeps of a field."""
 
@@ -33,6 +36,8 @@ def structural(model: type[BaseModel], description: str = "") -> Json:
 
 def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     node, nullable = _resolve(node, defs)
+    if node.get("x-strict"):
+        return {**_strict(node, defs), "nullable": True}
     kind = node["type"]
     schema: Json = {"type": kind}
     if text := node.get("description"):
@@ -45,6 +50,8 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
         schema["items"] = _item(node["items"], defs)
     if kind == "object":
         schema["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
+    if RULES in node:
+        schema[RULES] = node[RULES]
     return schema
 
 
@@ -65,7 +72,9 @@ def _strict(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     schema: Json = {"type": node["type"], **text, **{key: node[key] for key in _KEPT if key in node}}
     if node["type"] == "array":
         schema["items"] = _strict(node["items"], defs)
-    if node["type"] == "object":
+    if node["type"] == "object" and "properties" not in node:  # a map of texts
+        schema["additionalProperties"] = {"type": "string", "maxLength": node["x-longest"]}
+    elif node["type"] == "object":
         required = [name for name, part in node["properties"].items() if part.get("x-required")]
         if required:
             schema["required"] = required

@@ -15,8 +15,9 @@ from pydantic import BeforeValidator, Field
 from steps.model import hosts, kubeconfig
 from steps.model.naming import is_namespace, shown
 from steps.model.sources import SourceKind
+from workflows.api.base import Flag, Model, none_to_list
 from workflows.api.resources import Metadata
-from workflows.api.spec import STRUCT, Flag, Model, SecretReference, Text, none_to_list
+from workflows.api.spec import STRUCT, SecretReference, Text
 
 OPENSTACK_PAUSE: Final = 10
 """vm-import-controller's default for uploadImageRetryDelay."""

@@ -11,20 +11,13 @@ import enum
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.plan import ClusterTarget, DiskForm, Gate, InterfaceModel, MacPolicy, OnFailure
 from steps.model.sources import SourceKind
-
-
-class Model(BaseModel):
-    """Part of a resource. An unknown field is an error: a cluster would drop it silently."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
-    )
+from workflows.api.base import Flag, Model, none_to_list, rules
+from workflows.api.vm import VirtualMachineSettings
 
 
 def _empty_to_none(value: Any) -> Any:
@@ -35,15 +28,12 @@ def _none_to_empty(value: Any) -> Any:
     return "" if value is None else value
 
 
-def none_to_list(value: Any) -> Any:
-    """For a list that may be null, which means empty."""
-    return [] if value is None else value
-
-
 Text = Annotated[str, BeforeValidator(_none_to_empty)]
 """A string that may be null, which means empty."""
 STRUCT: Final[dict[str, Any]] = {"nullable": False}
 """For `workflows.api.schema`: not a pointer in the Go types of vm-import-controller, so null is refused."""
+STRICT: Final[dict[str, Any]] = {"x-strict": True}
+"""For `workflows.api.schema`: a field of vmferry's own, which no older manifest has."""
 ANY_TEXT: Final[dict[str, Any]] = {"x-any-text": True}
 """For `workflows.api.schema`: a string whose few valid values are not in vm-import-controller's schema."""
 
@@ -56,10 +46,6 @@ class SecretReference(Model):
 
     name: Text = Field(default="", description="name of the Secret")
     namespace: Text = Field(default="", description="its namespace; default: that of this object")
-
-
-Flag = Annotated[bool, Strict()]
-"""Only true or false: the API server refuses 1 and "yes" too."""
 
 
 class NetworkType(enum.StrEnum):
@@ -95,8 +81,33 @@ class NetworkMapping(Model):
     )
 
 
+class VolumeMode(enum.StrEnum):
+    """How a volume is used (k8s.io/api core/v1 PersistentVolumeMode)."""
+
+    BLOCK = "Block"
+    FILESYSTEM = "Filesystem"
+
+
+class AccessMode(enum.StrEnum):
+    """From where a volume can be used (core/v1 PersistentVolumeAccessMode); a disk must be writable."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_WRITE_ONCE_POD = "ReadWriteOncePod"
+    READ_WRITE_MANY = "ReadWriteMany"
+
+
 class DiskMapping(Model):
     """Settings for one disk."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.skip) || !self.skip || !(has(self.name) || has(self.accessMode) || "
+                "has(self.volumeMode))",
+                "skip leaves the disk out, so the other fields have no effect: remove them",
+            )
+        )
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -122,6 +133,28 @@ class DiskMapping(Model):
         alias="as",
         description="target harvester: what the disk becomes. image: an image of Harvester, and a volume "
         "over it; volume: a volume of the storage class, on which the disk lands directly; default image",
+    )
+    skip: Flag | None = Field(
+        default=None,
+        description="Whether the disk is left out: it is not copied, and the new VM does not have it. The "
+        "default is false.",
+    )
+    name: Annotated[str | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="The name of the volume of this disk: at most 63 lower-case letters, digits and '-'. It "
+        "must not exist yet. The default is the name of the VM and the ID of the disk, such as web-disk-0.",
+        json_schema_extra={"maxLength": 63},
+    )
+    access_mode: Annotated[AccessMode | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="The access mode of the volume of this disk. Live migration needs ReadWriteMany. An "
+        "image of Harvester has its own, so on Harvester it needs `as: volume`. The default is that of the "
+        "storage class.",
+    )
+    volume_mode: Annotated[VolumeMode | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="The volume mode of the volume of this disk: a block device, or a file system with a "
+        "file for the disk. On Harvester it needs `as: volume`. The default is that of the storage class.",
     )
 
 
@@ -156,6 +189,21 @@ class MappingReference(Model):
 
 class VirtualMachineImportSpec(Model):
     """Which VM to import, and how to create it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.virtualMachine) || !has(self.virtualMachine.instancetype) || "
+                "(!has(self.cpus) && (!has(self.memory) || self.memory == ''))",
+                "virtualMachine.instancetype gives the VM its CPU and memory: remove it, or cpus and memory",
+            ),
+            (
+                "!has(self.virtualMachine) || !has(self.virtualMachine.powerState) || "
+                "!has(self.startVirtualMachine)",
+                "virtualMachine.powerState and startVirtualMachine are both set: keep powerState",
+            ),
+        )
+    )
 
     source_cluster: SourceReference = Field(default=SourceReference(), description="the source of the VM")
     virtual_machine_name: Text = Field(
@@ -195,6 +243,13 @@ class VirtualMachineImportSpec(Model):
         "default 60",
         json_schema_extra=STRUCT,
     )
+    power_off_without_guest_tools: Flag | None = Field(
+        default=None,
+        description="VMware: whether a VM is powered off hard if VMware Tools do not run in it, so that its "
+        "guest cannot be asked to shut down. Data that the guest has not written yet is lost, as in a power "
+        "failure. A VM with Tools is shut down. The default is false: the import of a running VM without "
+        "Tools is refused.",
+    )
     skip_preflight_checks: Flag | None = Field(
         default=None,
         description="skip the checks of networks and guest tools at the source; a quota there, and the "
@@ -219,6 +274,12 @@ class VirtualMachineImportSpec(Model):
     )
     start_virtual_machine: Flag | None = Field(
         default=None, description="whether to start the new VM; default true"
+    )
+    virtual_machine: VirtualMachineSettings | None = Field(
+        default=None,
+        description="What the new VM gets besides what it has at its source: labels, scheduling, run "
+        "strategy, power state, instancetype, a patch.",
+        json_schema_extra=STRICT,
     )
     dry_run: Flag | None = Field(
         default=None,

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
-from workflows.api.spec import Model, Text, none_to_list
+from workflows.api.base import Model, none_to_list
+from workflows.api.spec import Text
 
 
 class ImportPhase(enum.StrEnum):

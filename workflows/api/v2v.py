@@ -14,8 +14,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from workflows.api.base import Flag, Model, none_to_list
 from workflows.api.resources import Metadata
-from workflows.api.spec import Flag, Model, Text, none_to_list
+from workflows.api.spec import Text
 from workflows.api.status import Reported
 
 REQUIRED: Final[dict[str, Any]] = {"x-required": True}

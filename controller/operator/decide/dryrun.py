@@ -13,6 +13,7 @@ from steps.model.manifest import MANIFEST_FILE
 from steps.model.mapping import Shape, shape
 from steps.model.matching import resolutions
 from steps.model.plan import DiskWay, Plan
+from steps.model.vm_fields import words
 from steps.model.volumes import Volumes
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
@@ -135,9 +136,11 @@ def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
         yield f"disks: {plan.target.way}, because {plan.target.way_reason}"
     yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
     yield ""
-    yield f"CPU     {machine.vcpus} vCPUs -> {vm.topology}"
-    yield f"memory  {machine.memory_mib} MiB -> {vm.memory_mib}Mi"
+    instancetype = vm.settings.instancetype
+    yield f"CPU     {machine.vcpus} vCPUs -> {instancetype or vm.topology}"
+    yield f"memory  {machine.memory_mib} MiB -> {instancetype or f'{vm.memory_mib}Mi'}"
     yield f"boot    {vm.firmware.kind}{', secure boot' if vm.firmware.secure_boot else ''}"
+    yield from (f"VM      {text}" for text in words(vm))
     for disk, target in zip(machine.disks, vm.disks, strict=True):
         form = f", {form_of(target)}" if plan.target.way is DiskWay.MIXED else ""
         yield f"{disk.id:<7} {disk.label} ({disk_address(disk)}), {disk.capacity} bytes -> {target.bus}{form}"

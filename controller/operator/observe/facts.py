@@ -46,7 +46,7 @@ from steps.model.kinds import (
     Kind,
     Object,
 )
-from steps.model.machine import Machine
+from steps.model.machine import Machine, Power
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan, TargetKind
 from steps.runtime.cluster import Cluster
@@ -468,7 +468,7 @@ def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Pla
         kind = target_kind(cluster, import_.spec.target, options.target, before)
         settings = options.settings.model_copy(update={"target": kind})
         planned = _verified(plan(import_, resolved.source, settings, mapping.mapping))
-        planned = _with_same_spelling(planned, facts.request)
+        planned = _with_power_before(_with_same_spelling(planned, facts.request), facts)
     except Invalid as error:
         return None, error.reasons
     reasons = [
@@ -523,6 +523,19 @@ def _with_same_spelling(planned: Plan, request: RunRequest | None) -> Plan:
         return planned
     spelling = request.plan.target.spelling
     return planned.model_copy(update={"target": planned.target.model_copy(update={"spelling": spelling})})
+
+
+def _with_power_before(planned: Plan, facts: Facts) -> Plan:
+    """The plan with the VM's power when the import began, which an earlier run has shut down."""
+    settings = planned.target.settings
+    earlier = facts.request.plan if facts.request else None
+    if not settings.as_source or earlier is None or is_other_vm(earlier, planned):
+        return planned
+    was_on = facts.machine is not None and facts.machine.power is Power.ON
+    if not (was_on or earlier.target.settings.ran_before or facts.status.powered_off):
+        return planned
+    changed = settings.model_copy(update={"ran_before": True})
+    return planned.model_copy(update={"target": planned.target.model_copy(update={"settings": changed})})
 
 
 def is_other_vm(before: Plan, now: Plan) -> bool:

@@ -12,7 +12,8 @@ from pydantic import AwareDatetime, ValidationError
 
 from steps.model.document import Document
 from steps.model.kinds import GROUP
-from workflows.api.spec import Model, VirtualMachineImportSpec
+from workflows.api.base import Model
+from workflows.api.spec import VirtualMachineImportSpec
 
 TRIED: Final = f"{GROUP}/tried"
 """Annotation of a run's copy of the credentials: digest of those that its Workflow started with."""

@@ -20,7 +20,7 @@ import structlog
 from steps.disk.land import Landed
 from steps.disk.volume import Place
 from steps.model.contract import StepError
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
@@ -85,6 +85,11 @@ class KubeVirtProvider:
             networks=find.networks(self._api, self._api.namespace),
             folders=(self._api.namespace,),
         )
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        """The labels of the VM."""
+        vm = find.current(self._of(machine), machine)
+        return tuple(Tag(name=name, value=vm.label(name)) for name in vm.names("metadata", "labels"))
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         source = self._of(machine)

@@ -15,7 +15,7 @@ import structlog
 
 from steps.disk.land import Landed
 from steps.disk.volume import Place
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
@@ -82,6 +82,10 @@ class OpenstackProvider:
         )
         names = tuple(sorted(facts.network_names(facts.read_networks(self._cloud)).values()))
         return Inventory(machines=machines, networks=names, folders=())
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        """The server's metadata, and its tags."""
+        return facts.read_tags(self._cloud, machine)
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._cloud, self._access.run, machine, policy)

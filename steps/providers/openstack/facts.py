@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -11,7 +11,7 @@ from openstack import exceptions as sdk
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Tag, listed
+from steps.model.machine import Machine, Tag, listed
 from steps.model.unique import Index
 from steps.providers.openstack.cloud import Cloud
 
@@ -207,14 +207,27 @@ def _read_flavor(cloud: Cloud, server: Any) -> Any:
 
 
 def tags(facts: ServerFacts) -> tuple[Tag, ...]:
+    return _tags_of(facts.server)
+
+
+def _tags_of(server: Any) -> tuple[Tag, ...]:
     """The metadata of a server, and its tags (compute microversion 2.26), which have no category."""
-    metadata = (facts.server.metadata or {}).items()
-    found = (*(Tag(name=str(key), value=str(value)) for key, value in metadata), *_plain_tags(facts.server))
-    return tuple(sorted(found, key=str))
+    metadata = (Tag(name=str(name), value=str(value)) for name, value in (server.metadata or {}).items())
+    plain = (Tag(name=str(name)) for name in server.tags or ())
+    return tuple(sorted((*metadata, *plain), key=str))
 
 
-def _plain_tags(server: Any) -> Iterator[Tag]:
-    return (Tag(name=str(name)) for name in server.tags or ())
+def read_tags(cloud: Cloud, machine: Machine) -> tuple[Tag, ...]:
+    """The tags of a server as they are now.
+
+    Raises:
+        StepError: NOT_FOUND, if it was deleted.
+    """
+    what = f"read the tags of server {machine.name}"
+    server = cloud.find(what, lambda: cloud.compute.get_server(machine.source_id))
+    if server is None:
+        raise StepError(Exit.NOT_FOUND, f"cannot {what}", "it was deleted", "start a new import")
+    return _tags_of(server)
 
 
 _IMPORT_ACTIONS = ("createImage",)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from steps.disk.land import Landed
 from steps.disk.volume import Place
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
@@ -65,6 +65,10 @@ class OvaProvider:
             folders=(),
             tags_unknown="an archive has no tags",
         )
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        """None: a descriptor has no tags."""
+        return ()
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         """Nothing to do: a VM in an archive does not run."""

@@ -18,7 +18,7 @@ import structlog
 from steps.disk.land import Landed
 from steps.disk.volume import Place
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
@@ -87,6 +87,11 @@ class OvirtProvider:
         )
         clusters = sorted(cluster.text("name") for cluster in around.clusters.values())
         return Inventory(machines=tuple(machines), networks=around.network_names(), folders=tuple(clusters))
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        """The tags of the VM, which have no category."""
+        answer = self._engine.read("read the tags of the VM", f"/vms/{machine.source_id}/tags")
+        return tuple(Tag(name=tag.text("name")) for tag in answer.elements("tag") if tag.text("name"))
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._engine, machine, policy)

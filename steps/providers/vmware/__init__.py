@@ -2,6 +2,7 @@
 
 session   log in, log out            find       datacenters and VMs by name, path, id
 hosts     whether the ESXi host of a VM's disks can be reached
+tagging   tags and custom attributes
 leftovers what killed attempts left  describe   a VM (devices, networks, concerns) as a document
 tags      of VMs, over another API
 faults    errors                     power      shutting it down, once
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 
 from steps.disk.land import Landed
 from steps.disk.volume import Place
-from steps.model.machine import Disk, Machine
+from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
@@ -32,6 +33,7 @@ from steps.providers.vmware import (
     power,
     power_on,
     privileges,
+    tagging,
     tags,
 )
 from steps.providers.vmware.credentials import Credentials
@@ -117,6 +119,10 @@ class VsphereProvider:
             folders=tuple(folders),
             tags_unknown=vm_tags.unknown,
         )
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        """Tags by category, and custom attributes. A stand-alone host has none."""
+        return tagging.read(self._session, machine, self._access.credentials)
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._session, machine, policy, self._access.state_folder)

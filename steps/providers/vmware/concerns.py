@@ -76,14 +76,16 @@ def _disks_concerns(row: Row, hardware: Hardware) -> Iterator[Concern]:
     if not disks:
         yield block("no-disks", "the VM has no disks", "there is nothing to import")
     for disk in disks:
-        yield from _disk_concerns(disk, label(disk))
+        for concern in _disk_concerns(disk, label(disk)):
+            yield concern.model_copy(update={"disk": str(disk.key)})
         # A warning, as in Forklift: a cluster that is off as a whole is imported well.
         if _is_shared(disk, hardware):
-            yield warn(
+            shared = warn(
                 "shared-disk",
                 f"{label(disk)} may be shared with other VMs, which may be writing to it",
                 "power them all off; after the import each has its own copy",
             )
+            yield shared.model_copy(update={"disk": str(disk.key)})
     if any(_has_parent(disk) for disk in disks) and row.get("snapshot") is None:
         yield log("linked-clone", "the VM is a linked clone: the import is a full copy")
 

@@ -29,7 +29,9 @@ _POWER_OFF: Final = "VirtualMachine.powerOff"
 STALE_SECONDS: Final = 600.0
 """A request counts this long after its grace period: the next attempt begins a minute later at most
 (workflows/stages.py), and its pod may start late. After that the guest is asked again."""
-_MANUAL_REMEDY: Final = "shut the VM down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
+_MANUAL_REMEDY: Final = (
+    "shut the VM down by hand, start VMware Tools in it, or set spec.powerOffWithoutGuestTools: true"
+)
 
 _BY_HAND: Final = "shut it down by hand, then retry"
 
@@ -151,7 +153,7 @@ def power_off(
     shutdown = _Shutdown(session, machine, policy, state_folder, clock)
     if shutdown.is_off():
         log.info("the machine is off already", vm=machine.name)
-    elif not _finish_running_power_off(shutdown) and (policy.force or not _shut_down_guest(shutdown)):
+    elif not _finish_running_power_off(shutdown) and (policy.force or not _shut_down_guest(shutdown, policy)):
         if policy.never_force:
             raise StepError(Exit.POWER, shutdown.what, f"{NOT_IN_TIME}{shutdown.grace_seconds} s", _BY_HAND)
         shutdown.check_export_possible()  # the guest may have been asked long ago, by an earlier attempt
@@ -174,8 +176,8 @@ def _recent_tasks(shutdown: _Shutdown) -> Sequence[Any]:
     return tasks
 
 
-def _shut_down_guest(shutdown: _Shutdown) -> bool:
-    """Let the guest shut down; False if the VM is not off after the grace period."""
+def _shut_down_guest(shutdown: _Shutdown, policy: PowerPlan) -> bool:
+    """Let the guest shut down; False if the VM is not off after the grace period, or may be powered off."""
     requested_at = shutdown.requested_at()
     if requested_at is not None:
         log.info("the guest was asked before", seconds_ago=round(shutdown.now() - requested_at))
@@ -183,10 +185,14 @@ def _shut_down_guest(shutdown: _Shutdown) -> bool:
         if not describe.tools_running(shutdown.read_state()):
             if shutdown.is_off():
                 return True
+            if policy.force_without_tools:
+                log.warning("VMware Tools are not running in the guest, so it cannot be asked")
+                return False
             raise StepError(Exit.POWER, shutdown.what, "VMware Tools are not running in it", _MANUAL_REMEDY)
         shutdown.check_export_possible()
         shutdown.write_note("asking")
-        _request_shutdown(shutdown)
+        if not _request_shutdown(shutdown, policy):
+            return False
         shutdown.write_note("asked")
         requested_at = shutdown.now()
     if shutdown.wait_until_off(requested_at + shutdown.grace_seconds):
@@ -195,16 +201,23 @@ def _shut_down_guest(shutdown: _Shutdown) -> bool:
     return False
 
 
-def _request_shutdown(shutdown: _Shutdown) -> None:
-    """VirtualMachine.ShutdownGuest: returns at once; the guest may take long, or never shut down."""
+def _request_shutdown(shutdown: _Shutdown, policy: PowerPlan) -> bool:
+    """VirtualMachine.ShutdownGuest: returns at once; the guest may take long, or never shut down.
+
+    False if its Tools have stopped meanwhile, and the VM may then be powered off.
+    """
     log.info("asking the guest to shut down")
     with faults.as_step_error(shutdown.what, shutdown.session.endpoint):
         try:
             shutdown.vm.ShutdownGuest()
         except (vim.fault.ToolsUnavailable, vim.fault.InvalidPowerState) as fault:
             if shutdown.is_off():
-                return
+                return True
+            if policy.force_without_tools and isinstance(fault, vim.fault.ToolsUnavailable):
+                log.warning("VMware Tools have stopped in the guest, so it cannot be asked")
+                return False
             raise StepError(Exit.POWER, shutdown.what, faults.text(fault), _MANUAL_REMEDY) from fault
+    return True
 
 
 def _power_off_hard(shutdown: _Shutdown) -> None:

@@ -16,6 +16,7 @@ import structlog
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import MACHINE, Kind, Object
 from steps.model.plan import Plan
+from steps.model.vm_fields import HALTED
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
@@ -26,8 +27,6 @@ log = structlog.get_logger()
 
 HALT_SECONDS: Final = 300.0
 """How long the guest may take to shut down: KubeVirt ends it after its terminationGracePeriodSeconds."""
-HALTED: Final = "Halted"
-"""`spec.runStrategy` of a VM that is off."""
 
 
 def halt(

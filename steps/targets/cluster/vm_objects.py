@@ -17,10 +17,10 @@ from steps.model.kinds import CLAIM, MACHINE, Object
 from steps.model.machine import DiskId
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.plan import DiskWay, Plan
+from steps.model.vm_fields import HALTED, check_request, run_strategy
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
-from steps.targets.cluster.halting import HALTED
 from steps.targets.cluster.mac_conflict import explain_mac_conflict
 from steps.targets.cluster.ownership import (
     annotations_of,
@@ -33,7 +33,6 @@ from steps.targets.cluster.serving import POLL
 
 log = structlog.get_logger()
 
-RUNNING: Final = "RerunOnFailure"
 REBUILD_REMEDY: Final = (
     "annotate the import with migration.harvesterhci.io/retry=true: vmferry builds it again"
 )
@@ -92,7 +91,8 @@ class VmObjects:
 
         Raises:
             StepError: CONFLICT, for a foreign VM, or one of an earlier run that somebody used and that is
-                stale; the errors of `DiskVolumes.claims`.
+                stale; INVALID, for a request that asks for more than an import may; the errors of
+                `DiskVolumes.claims`.
         """
         existing = self._find_vm(shape.name)
         if existing is not None:
@@ -113,11 +113,12 @@ class VmObjects:
             StepError: CONFLICT, if a claim of a disk does not belong to this import; STALE, if the VM was
                 stopped because the VM at its source is used again.
         """
-        self._hand_over(shape, "started", {"runStrategy": RUNNING})
+        self._hand_over(shape, "started", {"runStrategy": run_strategy(shape)})
 
     def leave_off(self, shape: Shape) -> None:
         """Give the VM to its owner without a start. Raises StepError, as `start` does."""
-        self._hand_over(shape, "left off", {})
+        strategy = run_strategy(shape)
+        self._hand_over(shape, "left off", {} if strategy == HALTED else {"runStrategy": strategy})
         self.release(shape)
 
     def _hand_over(self, shape: Shape, mark: str, change: Object) -> None:
@@ -184,6 +185,7 @@ class VmObjects:
 
     def _create_or_update(self, shape: Shape, manifest: Object, existing: Object | None) -> None:
         """Create the VM, or update our own one to the current request."""
+        check_request(self._plan)
         with explain_mac_conflict(shape):
             if existing is None:
                 try:
@@ -216,13 +218,9 @@ class VmObjects:
 def stopped_vm(plan: Plan, manifest: Object, owners: list[Object]) -> Object:
     """The VM of a target as `build` creates it: it belongs to the import, and does not run."""
     metadata = manifest["metadata"]
-    metadata["labels"] = {**plan.target.vm_labels, **metadata["labels"], **names.labels(plan)}
+    metadata["labels"] = {**metadata["labels"], **names.labels(plan)}
     # Never none at all: Harvester writes into them when the UI deletes a VM (pkg/api/vm/store.go).
-    metadata["annotations"] = {
-        **plan.target.vm_annotations,
-        **metadata.get("annotations", {}),
-        markers.BUILT_BY: plan.run,
-    }
+    metadata["annotations"] = {**metadata.get("annotations", {}), markers.BUILT_BY: plan.run}
     if owners:
         metadata["ownerReferences"] = owners
     manifest["spec"]["runStrategy"] = HALTED

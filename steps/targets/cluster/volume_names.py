@@ -9,6 +9,7 @@ from typing import Final
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import Kind
 from steps.model.machine import DiskId
+from steps.model.mapping import TargetDisk
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes, volume_names
 from steps.runtime.cluster import Cluster
@@ -18,13 +19,38 @@ MAX_NAMES: Final = 8
 
 
 def free_name(
-    cluster: Cluster, plan: Plan, vm: str, disk: DiskId, previous: Volumes | None, kinds: Sequence[Kind]
+    cluster: Cluster,
+    plan: Plan,
+    vm: str,
+    disk: TargetDisk,
+    previous: Volumes | None,
+    kinds: Sequence[Kind],
 ) -> str:
     """The first name that no object of `kinds` has. `previous` are those of an earlier attempt of the run.
 
     Raises:
-        StepError: CONFLICT, if no name is free.
+        StepError: CONFLICT, if no name is free, or if that is taken which the import asks for.
     """
+    if disk.name:
+        return _wanted_name(cluster, plan, disk, kinds)
+    return _first_free(cluster, plan, vm, disk.id, previous, kinds)
+
+
+def _wanted_name(cluster: Cluster, plan: Plan, disk: TargetDisk, kinds: Sequence[Kind]) -> str:
+    for kind in kinds:
+        if cluster.get(kind, disk.name, plan.target.namespace) is not None:
+            raise StepError(
+                Exit.CONFLICT,
+                f"the volume of {disk.id} cannot be named {disk.name}",
+                f"{kind.kind} {plan.target.namespace}/{disk.name} already exists",
+                "delete or rename it, or write another name into spec.diskMapping, then retry",
+            )
+    return disk.name
+
+
+def _first_free(
+    cluster: Cluster, plan: Plan, vm: str, disk: DiskId, previous: Volumes | None, kinds: Sequence[Kind]
+) -> str:
     kept_names = [previous.names[disk]] if previous and previous.vm == vm and disk in previous.names else []
     candidates = (*kept_names, *islice(volume_names(vm, disk, plan.run), MAX_NAMES))
     for name in candidates:

@@ -21,6 +21,7 @@ from steps.targets.checks.facts import ClaimNeed
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.claim_needs import new_claims
+from steps.targets.cluster.matchers import check_matchers
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.cluster.storage_classes import storage_class_name
 from steps.targets.harvester import image_names, objects
@@ -81,6 +82,7 @@ class AdmissionCheck:
         for disk, claim in claims.items():
             self._report.dry_run(f"claim of {disk}", claim)
         vm = self._check_vm(shape, claims, owners)
+        check_matchers(self._report, self._cluster, self._plan)
         if len(claims) == len(self._machine.disks):
             classes = {disk: storage.storage_class for disk, storage in (storages | volumes).items()}
             self._report.check_quota(lambda: self._needs(shape, storages, classes, claims, vm))

@@ -13,6 +13,7 @@ from typing import Final
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import Object
 from steps.model.machine import Disk
+from steps.model.matching import storage_rule
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster.storage_classes import (
@@ -22,7 +23,7 @@ from steps.targets.cluster.storage_classes import (
     storage_class_name,
 )
 from steps.targets.harvester.storage import LONGHORN
-from steps.targets.landing.storage import VolumeStorage, storage_of_class
+from steps.targets.landing.storage import VolumeStorage, storage_of_class, with_wanted_modes
 
 LVM: Final = "lvm.driver.harvesterhci.io"
 """The provisioner of Harvester's CSI driver for local volumes."""
@@ -32,7 +33,7 @@ _BLOCK: Final = "Block"
 
 
 def plain_storage(cluster: Cluster, plan: Plan, disk: Disk) -> VolumeStorage:
-    """The storage of the disk: what its StorageProfile states, else what Harvester's own page would choose.
+    """The storage of the disk: by its row, by the StorageProfile, or as Harvester's own page would choose.
 
     Raises:
         StepError: NOT_FOUND, if the class, or a default class, does not exist; INVALID, for the class of an
@@ -49,7 +50,8 @@ def plain_storage(cluster: Cluster, plan: Plan, disk: Disk) -> VolumeStorage:
             "name a class that is not that of an image, then retry",
         )
     storage = storage_of_class(cluster, found)
-    return _with_known_modes(storage, found) if storage.guessed else storage
+    known = _with_known_modes(storage, found) if storage.guessed else storage
+    return with_wanted_modes(known, storage_rule(disk, plan.target))
 
 
 def _with_known_modes(storage: VolumeStorage, found: Object) -> VolumeStorage:

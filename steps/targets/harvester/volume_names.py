@@ -40,7 +40,7 @@ def choose_names(cluster: Cluster, plan: Plan, shape: Shape, previous: Volumes |
     chosen = dict(existing)
     for disk in shape.disks:
         if disk.id not in existing and not uses_old_names:
-            chosen[disk.id] = free_name(cluster, plan, shape.name, disk.id, previous, KINDS)
+            chosen[disk.id] = free_name(cluster, plan, shape.name, disk, previous, KINDS)
     return Volumes(vm=shape.name, names=chosen)
 
 

@@ -17,6 +17,7 @@ from steps.targets.checks.facts import ClaimNeed
 from steps.targets.cluster import quota
 from steps.targets.cluster.admission import AdmissionReport, refuse_missing_apis, vm_needs
 from steps.targets.cluster.claim_needs import claim_need, new_claims
+from steps.targets.cluster.matchers import check_matchers
 from steps.targets.cluster.ownership import owner_references
 from steps.targets.kubevirt import objects
 from steps.targets.landing.admission import check_volume_right, guessed_modes
@@ -73,10 +74,11 @@ class AdmissionCheck:
             if not self._lands:
                 self._report.dry_run(f"DataVolume of {disk}", self._volume_manifest(disk, storage, owners))
             self._report.dry_run(f"claim of {disk}", claims[disk])
+        instancetype = check_matchers(self._report, self._cluster, self._plan)
         manifest = objects.vm_manifest(self._plan, shape, self._volumes.names, owners)
         vm = self._report.check_vm(shape, manifest)
         if len(storages) == len(self._machine.disks):
-            self._report.check_quota(lambda: self._needs(shape, storages, claims, vm))
+            self._report.check_quota(lambda: self._needs(shape, storages, claims, vm, instancetype))
         needed = [*self._claim_needs(storages, claims), *self._scratch]
         self._report.check_facts(shape, needed, manifest)
         return self._report.result()
@@ -120,6 +122,7 @@ class AdmissionCheck:
         storages: Mapping[DiskId, VolumeStorage],
         claims: Mapping[DiskId, Object],
         vm: Object | None,
+        instancetype: Object | None,
     ) -> quota.Needs:
         """What the import adds to the namespace: existing objects already count as used.
 
@@ -142,12 +145,14 @@ class AdmissionCheck:
         return quota.add_needs(
             quota.claim_needs(needed, CLAIM),
             quota.count_needs(DATA_VOLUME, len(new_volumes)),
-            vm_needs(vm, _requests(vm), exists=vm_exists, start=shape.start),
+            vm_needs(vm, _requests(vm, instancetype), exists=vm_exists, start=shape.start),
         )
 
 
-def _requests(vm: Object | None) -> Object:
-    """What KubeVirt requests at least for the VM's pod: the guest's memory."""
+def _requests(vm: Object | None, instancetype: Object | None) -> Object:
+    """What KubeVirt requests at least for the VM's pod: the guest's memory, if it is known."""
     if vm is None:
         return {}
-    return {"requests": {"memory": vm["spec"]["template"]["spec"]["domain"]["memory"]["guest"]}}
+    domain = vm["spec"]["template"]["spec"]["domain"]
+    size = domain.get("memory") or (instancetype or {}).get("spec", {}).get("memory") or {}
+    return {"requests": {"memory": size["guest"]}} if size.get("guest") else {}

@@ -36,7 +36,7 @@ def choose_names(cluster: Cluster, plan: Plan, shape: Shape, previous: Volumes |
         if is_of_run(one, plan)
     }
     chosen = {
-        disk.id: existing.get(disk.id) or free_name(cluster, plan, shape.name, disk.id, previous, KINDS)
+        disk.id: existing.get(disk.id) or free_name(cluster, plan, shape.name, disk, previous, KINDS)
         for disk in shape.disks
     }
     return Volumes(vm=shape.name, names=chosen)

@@ -134,8 +134,12 @@ class LandingClaims:
         claim = self._cluster.get(CLAIM, name, self._release)
         if claim is not None and is_of_run(claim, self._plan):
             spec = claim["spec"]
-            wanted = (storage.storage_class, storage.volume_mode)
-            given = (spec.get("storageClassName"), spec.get("volumeMode") or "Filesystem")
+            wanted = (storage.storage_class, storage.volume_mode, [storage.access_mode])
+            given = (
+                spec.get("storageClassName"),
+                spec.get("volumeMode") or "Filesystem",
+                spec.get("accessModes"),
+            )
             if given != wanted or self._is_scratch(claim):
                 log.info(f"claim {name} is of another class or mode, or scratch: deleting it", claim=name)
                 claim = self._deleted(claim)

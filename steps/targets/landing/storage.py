@@ -18,7 +18,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CDI_CONFIG, CSI_DRIVER, STORAGE_PROFILE, Object
 from steps.model.machine import Disk
 from steps.model.matching import storage_rule
-from steps.model.plan import Plan
+from steps.model.plan import Plan, StorageRule
 from steps.model.quantity import to_bytes
 from steps.runtime.cluster import Cluster
 from steps.targets.cluster.storage_classes import (
@@ -75,7 +75,11 @@ def storage_of(cluster: Cluster, plan: Plan, disk: Disk) -> VolumeStorage:
         StepError: as `storage_for`.
     """
     rule = storage_rule(disk, plan.target)
-    found = storage_for(cluster, rule.storage_class)
+    return with_wanted_modes(storage_for(cluster, rule.storage_class), rule)
+
+
+def with_wanted_modes(found: VolumeStorage, rule: StorageRule) -> VolumeStorage:
+    """The storage with the modes that the request has for the disk."""
     if not (rule.access_mode or rule.volume_mode):
         return found
     return replace(

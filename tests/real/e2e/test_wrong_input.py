@@ -75,7 +75,7 @@ def all_untouched(simulator: Simulator) -> bool:
             ["/DC0/vm/prod/twice, /DC0/vm/test/twice", "set spec.folder"],
         ),
         ("no-disks", {}, (), Exit.UNSUPPORTED, ["no-disks has no disks"]),
-        ("no-tools", {}, (), Exit.POWER, ["VMware Tools", "spec.forcePowerOff: true"]),
+        ("no-tools", {}, (), Exit.POWER, ["VMware Tools", "spec.powerOffWithoutGuestTools: true"]),
         (
             "web",
             {"networkMapping": NIC},

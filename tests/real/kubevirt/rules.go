@@ -74,8 +74,22 @@ func refusals(machine *v1.VirtualMachine) []string {
 	networks(&found, spec)
 	firmware(&found, &spec.Domain)
 	clock(&found, &spec.Domain)
-	memory(&found, &spec.Domain)
+	instancetype(&found, machine)
 	return found
+}
+
+// instancetype: vms applies it before it checks the memory; pkg/instancetype/conflict refuses sizes of the VM's own.
+func instancetype(found *faults, machine *v1.VirtualMachine) {
+	domain := &machine.Spec.Template.Spec.Domain
+	if machine.Spec.Instancetype == nil {
+		memory(found, domain)
+		return
+	}
+	cpu := domain.CPU
+	sized := cpu != nil && cpu.Sockets+cpu.Cores+cpu.Threads > 0
+	if sized || domain.Memory != nil || len(domain.Resources.Limits)+len(domain.Resources.Requests) > 0 {
+		found.add("spec.template.spec.domain", "CPU and memory conflict with the instancetype")
+	}
 }
 
 // object: the API server's rules for any object, and vms: validateRunStrategy.

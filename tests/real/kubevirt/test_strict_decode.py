@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from steps.model.manifest import virtual_machine
+from steps.model.manifest import kubevirt_machine, virtual_machine
 from steps.model.mapping import shape
+from steps.model.plan import TargetKind
+from steps.model.vm_settings import Matcher, VmSettings
 from steps.model.yaml import to_yaml
 from tests.real.kubevirt.decode import faults, program
 from tests.unit.builders import a_machine, a_nic, a_plan
@@ -26,6 +28,16 @@ BASE: Final = FOLDER / "dozen-disks" / "virtualmachine.yaml"
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_kubevirt_accepts_every_golden_manifest(path: Path) -> None:
     assert faults(path.read_text()) == []
+
+
+def test_kubevirt_knows_the_fields_of_an_instancetype() -> None:
+    instancetype = Matcher(kind="VirtualMachineClusterInstancetype", name="u1.medium")
+    plan = a_plan(kind=TargetKind.KUBEVIRT, settings=VmSettings(instancetype=instancetype))
+    vm = shape(plan, a_machine(nics=(a_nic(),)))
+    made = kubevirt_machine(vm, {disk.id: f"web01-{disk.id}" for disk in vm.disks})
+    assert faults(to_yaml(made)) == []
+    made["spec"]["template"]["spec"]["domain"]["cpu"] = {"cores": 2}
+    assert any("conflict with the instancetype" in one for one in faults(to_yaml(made)))
 
 
 Json = dict[str, Any]

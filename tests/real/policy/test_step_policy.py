@@ -410,3 +410,55 @@ def test_the_policy_covers_every_identity_of_the_steps() -> None:
     policy = rendered_policies("--api-versions", KIND)["vmferry-steps"]
     (condition,) = policy["spec"]["matchConditions"]
     assert all(f"'{account(identity)}'" in condition["expression"] for identity in Identity)
+
+
+def vm_with(run: str, *volumes: Json, domain: Json | None = None, **more: object) -> Json:
+    """The VM of a run over these volumes; `more` are fields of its template's spec."""
+    spec = {"domain": domain or {"devices": {}}, "volumes": list(volumes), **more}
+    return {**machine(run), "spec": {"runStrategy": "Halted", "template": {"spec": spec}}}
+
+
+def judge_one(policies: Path, client: Client, request: Request) -> list[str]:
+    (found,) = judged(policies, client, request)
+    return found
+
+
+DISK: Final[Json] = {"name": "disk-0", "persistentVolumeClaim": {"claimName": "web-disk-0"}}
+READS_MORE: Final[dict[str, Json]] = {
+    "a secret": vm_with(VICTIM, DISK, {"name": "x", "secret": {"secretName": "db"}}),
+    "a config map": vm_with(VICTIM, DISK, {"name": "x", "configMap": {"name": "a"}}),
+    "a service account": vm_with(VICTIM, {"name": "x", "serviceAccount": {"serviceAccountName": "admin"}}),
+    "cloud-init": vm_with(VICTIM, DISK, {"name": "x", "cloudInitNoCloud": {"secretRef": {"name": "a"}}}),
+    "a disk of the node": vm_with(VICTIM, {"name": "x", "hostDisk": {"path": "/etc"}}),
+    "access credentials": vm_with(VICTIM, DISK, accessCredentials=[{"sshPublicKey": {}}]),
+    "a host device": vm_with(VICTIM, DISK, domain={"devices": {"hostDevices": [{"name": "a"}]}}),
+    "a GPU": vm_with(VICTIM, DISK, domain={"devices": {"gpus": [{"name": "a"}]}}),
+}
+
+
+@pytest.mark.parametrize("what", READS_MORE)
+def test_a_vm_that_reads_more_than_its_disks_is_refused(what: str, policies: Path) -> None:
+    client = pod(VICTIM, "build")
+    good = Request("kubevirt.io", "virtualmachines", vm_with(VICTIM, DISK))
+    assert judge_one(policies, client, good) == []
+    made = Request("kubevirt.io", "virtualmachines", READS_MORE[what])
+    assert any("without credentials" in one for one in judge_one(policies, client, made))
+    changed = Request("kubevirt.io", "virtualmachines", READS_MORE[what], vm_with(VICTIM, DISK))
+    assert any("without credentials" in one for one in judge_one(policies, client, changed))
+
+
+def test_a_hook_sidecar_is_refused(policies: Path) -> None:
+    made = vm_with(VICTIM, DISK)
+    made["spec"]["template"]["metadata"] = {"annotations": {"hooks.kubevirt.io/hookSidecars": "[]"}}
+    request = Request("kubevirt.io", "virtualmachines", made)
+    assert any("without credentials" in one for one in judge_one(policies, pod(VICTIM, "build"), request))
+
+
+def test_what_a_person_has_added_to_the_vm_does_not_stop_its_start(policies: Path) -> None:
+    before = READS_MORE["cloud-init"]
+    after = {**before, "spec": {**before["spec"], "runStrategy": "Always"}}
+    started = Request("kubevirt.io", "virtualmachines", after, before)
+    assert judge_one(policies, pod(VICTIM, "start"), started) == []
+    larger = vm_with(VICTIM, *before["spec"]["template"]["spec"]["volumes"], domain={"cpu": {"cores": 4}})
+    rebuilt = Request("kubevirt.io", "virtualmachines", larger, before)
+    assert judge_one(policies, pod(VICTIM, "build"), rebuilt) == []

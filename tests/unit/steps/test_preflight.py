@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Concern, Power, Severity
-from steps.model.plan import NamePolicy, NetworkPolicy, NetworkRule, Plan
+from steps.model.machine import Concern, Machine, Power, Severity, Tag
+from steps.model.plan import DiskRule, NamePolicy, NetworkPolicy, NetworkRule, Plan
+from steps.model.vm_settings import TagLabel, VmSettings
 from steps.preflight import examine, refusal_reasons, refuse
-from tests.unit.builders import a_machine, a_nic, a_plan
+from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 from tests.unit.providers import FakeProvider
 
 
@@ -60,7 +61,7 @@ def test_all_reasons_are_reported_with_the_code_of_the_first() -> None:
     assert caught.value.code is Exit.INVALID
     assert str(caught.value).count(" | ") == 2
     assert "is not RFC 1123 compliant" in str(caught.value)
-    assert "spec.forcePowerOff: true" in str(caught.value)
+    assert "spec.powerOffWithoutGuestTools: true" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,67 @@ def test_skipped_checks_do_not_list_networks() -> None:
     rule = NetworkRule(source="bogus", destination="default/a")
     plan = a_plan(networks=(rule,)).model_copy(update={"skip_preflight_checks": True})
     assert examine(FakeProvider(a_machine()), plan).concerns == ()
+
+
+def test_a_running_vm_without_tools_may_be_powered_off_if_the_import_says_so() -> None:
+    plan = a_plan()
+    power = plan.power.model_copy(update={"force_without_tools": True})
+    assert codes(plan.model_copy(update={"power": power}), power=Power.ON) == []
+
+
+class Tagged(FakeProvider):
+    """A source with tags."""
+
+    def tags(self, machine: Machine) -> tuple[Tag, ...]:
+        return (Tag(name="env", value="live"), Tag(name="other", value="x"))
+
+
+def test_tags_are_read_only_if_the_import_asks_for_them() -> None:
+    rules = VmSettings(tag_labels=(TagLabel(tag="env", label="env"),))
+    assert examine(Tagged(a_machine()), a_plan(settings=rules)).tags == (Tag(name="env", value="live"),)
+    assert examine(FakeProvider(a_machine()), a_plan()).tags == ()
+
+
+def test_a_disk_that_is_left_out_is_not_imported_and_named() -> None:
+    disks = (a_disk(0, label="Hard disk 1", boot_order=1), a_disk(1, label="Hard disk 2"))
+    plan = a_plan(disks=(DiskRule(disk="Hard disk 2", skip=True),))
+    machine = examine(FakeProvider(a_machine(disks=disks)), plan)
+    assert [disk.id for disk in machine.disks] == ["disk-0"]
+    (concern,) = machine.concerns
+    assert (concern.code, concern.severity) == ("disk-skipped", Severity.LOG)
+    assert list(refusal_reasons(plan, machine)) == []
+
+
+def test_a_disk_that_cannot_be_imported_can_be_left_out() -> None:
+    disks = (a_disk(0), a_disk(1))
+    block = Concern(severity=Severity.BLOCK, code="rdm-physical", message="a raw device", disk=disks[1].key)
+    other = Concern(severity=Severity.WARN, code="snapshots", message="it has snapshots")
+    machine = a_machine(disks=disks, concerns=(block, other))
+    assert codes(a_plan(), disks=disks, concerns=(block,)) == [Exit.UNSUPPORTED]
+    plan = a_plan(disks=(DiskRule(disk="disk-1", skip=True),))
+    found = examine(FakeProvider(machine), plan)
+    assert [concern.code for concern in found.concerns] == ["snapshots", "disk-skipped"]
+    assert list(refusal_reasons(plan, found)) == []
+
+
+def test_leaving_out_the_boot_disk_is_a_warning_and_all_disks_a_refusal() -> None:
+    disks = (a_disk(0, boot_order=1), a_disk(1))
+    rows = [DiskRule(disk=disk.id, skip=True) for disk in disks]
+    (concern,) = examine(FakeProvider(a_machine(disks=disks)), a_plan(disks=(rows[0],))).concerns
+    assert concern.severity is Severity.WARN
+    plan = a_plan(disks=tuple(rows))
+    machine = examine(FakeProvider(a_machine(disks=disks)), plan)
+    assert [code for code, _ in refusal_reasons(plan, machine)] == [Exit.UNSUPPORTED]
+
+
+def test_a_row_for_a_disk_that_does_not_exist_is_refused_also_with_skip() -> None:
+    plan = a_plan(disks=(DiskRule(disk="disk-7", skip=True),))
+    machine = examine(FakeProvider(a_machine()), plan)
+    assert [code for code, _ in refusal_reasons(plan, machine)] == [Exit.NOT_FOUND]
+
+
+def test_two_rows_that_give_volumes_one_name_are_refused() -> None:
+    disks = (a_disk(0), a_disk(1))
+    plan = a_plan(disks=tuple(DiskRule(disk=disk.id, name="data") for disk in disks))
+    machine = examine(FakeProvider(a_machine(disks=disks)), plan)
+    assert [code for code, _ in refusal_reasons(plan, machine)] == [Exit.AMBIGUOUS]

@@ -66,12 +66,14 @@ _NAMES: Final = [
 _POWER: Final = [
     _vm("off"),
     _vm("polite", power="on"),
+    _vm("polite-with-choice", power="on"),
     _vm("slow", power="on", shutdownSeconds=1),
     _vm("forced", power="on"),
     _vm("stubborn", power="on", ignoresShutdown=True),
     _vm("stubborn-for-ever", power="on", ignoresShutdown=True),
     _vm("stubborn-too", power="on", ignoresShutdown=True),  # vSphere remembers which guests were asked
     _vm("no-tools", power="on", tools="notRunning"),
+    _vm("no-tools-forced", power="on", tools="notRunning"),
     _vm("tools-end", power="on"),
     _vm("twice", power="on", shutdownSeconds=1),
     _vm("unnoted", power="on", shutdownSeconds=1),

@@ -88,8 +88,18 @@ def test_a_guest_that_never_shuts_down_is_powered_off(vcenter: Simulator, access
 def test_without_tools_the_vm_is_not_changed(vcenter: Simulator, access: MakeAccess) -> None:
     error = refused(access(), "no-tools")
     assert error.code is Exit.POWER
-    assert "spec.forcePowerOff" in str(error)
+    assert "spec.powerOffWithoutGuestTools" in str(error)
     assert counts(vcenter, "no-tools") == ("on", 0, 0)
+
+
+def test_without_tools_the_vm_is_powered_off_if_the_import_says_so(
+    vcenter: Simulator, access: MakeAccess
+) -> None:
+    policy = PowerPlan(force_without_tools=True)
+    shut_down(access(), "no-tools-forced", policy)
+    assert counts(vcenter, "no-tools-forced") == ("off", 0, 1)
+    shut_down(access(), "polite-with-choice", policy)
+    assert counts(vcenter, "polite-with-choice") == ("off", 1, 0)
 
 
 def test_tools_that_end_before_the_request_are_reported(vcenter: Simulator, access: MakeAccess) -> None:

@@ -17,6 +17,7 @@ from steps.model.manifest import virtual_machine
 from steps.model.mapping import shape
 from steps.model.plan import DiskForm, DiskRule, DiskWay, NamePolicy, NetworkRule, TargetKind
 from steps.model.sources import SourceKind
+from steps.model.vm_settings import Matcher, VmSettings
 from steps.preflight import examine, refusal_reasons
 from steps.runtime import kubeapi
 from steps.runtime.stop import Stop
@@ -186,3 +187,28 @@ def test_nics_without_a_mac_are_distinguished() -> None:
 
 def test_brackets_in_names_are_shown() -> None:
     assert "web [old]" in text(dryrun.render(examined(path="/DC0/vm/web [old]")))
+
+
+def test_a_plan_shows_what_the_import_says_about_the_new_vm() -> None:
+    settings = VmSettings(
+        instancetype=Matcher(kind="VirtualMachineClusterInstancetype", name="u1"),
+        as_source=True,
+        node_selector={"zone": "a"},
+        patch={"spec": {"template": {"spec": {"domain": {"devices": {"rng": {}}}}}}},
+        patch_paths=("spec.template.spec.domain.devices.rng",),
+    )
+    rows = (DiskRule(disk="disk-1", skip=True),)
+    plan = a_plan(vm_labels={"team": "shop"}, settings=settings, disks=rows)
+    result = examined(plan, disks=(a_disk(0), a_disk(1)), power=Power.OFF)
+    shown = text(dryrun.render(result))
+    for words in (
+        "VirtualMachineClusterInstancetype u1",
+        "vm: power state: as at the source when the import began: off",
+        "vm: label: team=shop",
+        "vm: node selector: zone=a",
+        "vm: patch: spec.template.spec.domain.devices.rng",
+        "log: disk-1 is left out",
+        "left off",
+    ):
+        assert words in shown
+    assert [disk["id"] for disk in dryrun.document(result)["target"]["disks"]] == ["disk-0"]

@@ -8,6 +8,7 @@ from controller.operator.decide.dryrun import HASH, TABLE, config_map_data
 from steps.model.machine import Concern, Controller, Firmware, Machine, Severity
 from steps.model.manifest import MANIFEST_FILE
 from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind, UsedMapping
+from steps.model.vm_settings import RunStrategy, VmSettings
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 
 DISK = a_disk(label="Hard disk 1", controller=Controller.SCSI, bus_number=1, unit=2)
@@ -92,4 +93,14 @@ def test_the_rows_of_a_shared_mapping_are_listed_with_their_document() -> None:
     assert lines[first + 1 : first + 3] == [
         "  nic-0: infra/vlan1, by the row for network 'VM Network' of ImportMapping infra/dc1",
         "  nic-1: default/own, by the row for network 'DMZ' of the import",
+    ]
+
+
+def test_what_the_import_says_about_the_new_vm_has_lines() -> None:
+    settings = VmSettings(run_strategy=RunStrategy.ALWAYS, node_selector={"zone": "a"})
+    lines = page(MACHINE, vm_labels={"team": "shop"}, settings=settings)
+    assert [line for line in lines if line.startswith("VM ")] == [
+        "VM      run strategy: Always",
+        "VM      label: team=shop",
+        "VM      node selector: zone=a",
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from controller.operator.options import Options
+from steps.model.patching import DEFAULT_PATHS
 from steps.model.plan import DiskWay, ImportLimits, TargetKind
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS, Json, parse
 from workflows.author.installation import Installation
@@ -32,6 +33,10 @@ def test_the_schema_is_closed() -> None:
 
 def test_values_and_schema_have_the_same_keys() -> None:
     assert shape(VALUES) == shape_of_schema(SCHEMA["properties"]) - {"global"}
+
+
+def test_the_default_of_the_chart_for_patches_is_that_of_the_command_line() -> None:
+    assert VALUES["import"]["patchPaths"] == list(DEFAULT_PATHS)
 
 
 OPEN: Final = ("resources", "digests")

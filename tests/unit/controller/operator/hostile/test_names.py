@@ -23,9 +23,10 @@ from tests.serving import serving
 from tests.unit.controller.operator.test_mapping import put_mapping
 from tests.unit.controller.operator.v2v.place import LOGIN, V2vWorld
 from tests.unit.controller.operator.world import KEY, World
+from workflows.api.base import Model
 from workflows.api.mapping import ImportMappingSpec
 from workflows.api.sources import RESOURCES
-from workflows.api.spec import Model, VirtualMachineImportSpec
+from workflows.api.spec import VirtualMachineImportSpec
 from workflows.api.v2v import ResourceMappingSpec, V2vImportSpec
 
 TRAVERSALS: Final = (

@@ -9,7 +9,7 @@ import pytest
 
 from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Machine, Power
+from steps.model.machine import Machine, Power, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import connect
 from tests.unit.steps.providers.kubevirt.conftest import MakeAccess
@@ -71,3 +71,16 @@ def test_a_vm_that_runs_is_not_exported(standin: StandIn, access: MakeAccess, tm
         exported(access, machine, tmp_path / "out")
     assert caught.value.code is Exit.POWER
     assert standin.cluster.held() == 0
+
+
+def test_the_tags_are_the_labels_of_the_vm(standin: StandIn, access: MakeAccess) -> None:
+    standin.cluster.vm["metadata"]["labels"] = {"harvesterhci.io/os": "ubuntu", "team": "shop"}
+    machine = described(access)
+    with connect(access("preflight", machine=machine)) as source:
+        assert source.tags(machine) == (
+            Tag(name="harvesterhci.io/os", value="ubuntu"),
+            Tag(name="team", value="shop"),
+        )
+    standin.cluster.vm["metadata"].pop("labels")
+    with connect(access("preflight", machine=machine)) as source:
+        assert source.tags(machine) == ()

@@ -59,6 +59,7 @@ class Fake(ThreadingHTTPServer):
         self.port = int(self.server_address[1])
         self.lock = threading.RLock()
         self.vms: list[Json] = [vm()]
+        self.tags: list[str] = []
         self.lists: dict[str, list[Json]] = {
             "clusters": [{"id": CLUSTER, "name": "Default", "bios_type": "q35_ovmf"}],
             "networks": [{"id": "net-1", "name": "red"}],
@@ -110,7 +111,7 @@ class Fake(ThreadingHTTPServer):
 
     # The engine.
 
-    def get(self, path: str, query: dict[str, str]) -> Reply:
+    def get(self, path: str, query: dict[str, str]) -> Reply:  # noqa: PLR0911 - one line for each path
         parts = path.strip("/").split("/")
         match parts:
             case [""]:
@@ -120,6 +121,8 @@ class Fake(ThreadingHTTPServer):
             case ["vms", known]:
                 found = next((one for one in self.vms if one["id"] == known), None)
                 return _json(self._look(found)) if found else _fault(404, "")
+            case ["vms", _, "tags"]:
+                return _json({"tag": [{"name": name} for name in self.tags]} if self.tags else {})
             case ["imagetransfers", *rest]:
                 return self._transfers(rest)
             case [name] if name in self.lists:

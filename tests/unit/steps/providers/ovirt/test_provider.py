@@ -325,3 +325,10 @@ def test_a_vm_with_a_locked_disk_is_tried_again(fake: Fake, access: MakeAccess) 
 def test_networks_have_the_names_of_the_v2v_mappings(fake: Fake, access: MakeAccess) -> None:
     with connect(access("preflight")) as source:
         assert source.networks() == {"red/fast", "profile-1"}
+
+
+def test_a_tag_has_no_category(fake: Fake, access: MakeAccess, machine: Machine) -> None:
+    with connect(access("preflight")) as source:
+        assert source.tags(machine) == ()
+        fake.tags = ["backup", "gold"]
+        assert source.tags(machine) == (Tag(name="backup"), Tag(name="gold"))

@@ -25,6 +25,7 @@ GOLDEN: Final = "harvesterhci.io/goldenImage"
 IMPORTED: Final = "migration.harvesterhci.io/imported"
 RESERVED: Final = ("longhorn-static", "vmstate-persistence")
 """Storage classes of Harvester and KubeVirt themselves."""
+RUN_STRATEGY: Final = "harvesterhci.io/vmRunStrategy"
 HOTPLUG: Final = "harvesterhci.io/enableCPUAndMemoryHotplug"
 
 
@@ -46,6 +47,7 @@ class HarvesterRules:
         """Change or refuse an object, as the mutating and validating webhooks do."""
         kind = kind_of(thing)
         if kind is MACHINE and verb != "delete" and "template" in thing["spec"]:
+            self._replace_run_strategy(verb, thing)
             if self.mutates:
                 self._mutate(verb, thing)
             self._validate(verb, thing)
@@ -71,6 +73,15 @@ class HarvesterRules:
         )
 
     # --- mutator.go
+
+    def _replace_run_strategy(self, verb: str, vm: Object) -> None:
+        """patchRunStrategy: a VM that is started gets the strategy of its annotation, or RerunOnFailure."""
+        before = self.cluster.peek(MACHINE, vm["metadata"]["name"], vm["metadata"]["namespace"])
+        if verb != "update" or before is None:
+            return
+        if before["spec"].get("runStrategy") == "Halted" != vm["spec"].get("runStrategy"):
+            annotations = vm["metadata"].get("annotations") or {}
+            vm["spec"]["runStrategy"] = annotations.get(RUN_STRATEGY) or "RerunOnFailure"
 
     def _mutate(self, verb: str, vm: Object) -> None:
         domain = vm["spec"]["template"]["spec"]["domain"]

@@ -158,6 +158,17 @@ def test_a_storage_profile_decides_on_the_modes() -> None:
     assert int(spec["resources"]["requests"]["storage"]) > GIB
 
 
+def test_a_row_decides_on_the_modes_before_the_storage_profile() -> None:
+    world = MixedWorld()
+    world.cluster.put(a_profile("harvester-longhorn", "ReadWriteMany", "Block"))
+    row = DiskRule(disk="disk-1", form=DiskForm.VOLUME, access_mode="ReadWriteOnce", volume_mode="Filesystem")
+    target = world.plan.target.model_copy(update={"disks": (row,)})
+    world.plan = world.plan.model_copy(update={"target": target})
+    world.admit()
+    spec = world.landing_claim()["spec"]
+    assert (spec["accessModes"], spec["volumeMode"]) == (["ReadWriteOnce"], "Filesystem")
+
+
 def test_the_class_of_the_row_is_that_of_the_volume() -> None:
     world = MixedWorld()
     world.cluster.put(a_class("lvm", LVM))

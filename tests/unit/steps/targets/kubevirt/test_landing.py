@@ -20,7 +20,7 @@ from steps.model.kinds import (
     POD,
     Object,
 )
-from steps.model.plan import ScratchPlan
+from steps.model.plan import DiskRule, ScratchPlan
 from steps.targets.cluster import markers
 from steps.targets.cluster.halting import halt
 from steps.targets.kubevirt import kinds_of
@@ -193,6 +193,22 @@ def test_a_full_node_is_reported_with_the_words_of_the_scheduler() -> None:
 
 
 # --- another attempt
+
+
+def test_an_edited_access_mode_makes_the_claim_again() -> None:
+    """The final claim could not be bound to a volume without that mode."""
+    world = LandingWorld(cdi=True)
+    world.admit()
+    first = world.landing_claim()["metadata"]["uid"]
+    world.admit()
+    assert world.landing_claim()["metadata"]["uid"] == first
+    row = DiskRule(disk="disk-0", access_mode="ReadWriteOnce")
+    target = world.plan.target.model_copy(update={"disks": (row,)})
+    world.plan = world.plan.model_copy(update={"target": target})
+    world.admit()
+    claim = world.landing_claim()
+    assert claim["metadata"]["uid"] != first
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
 
 
 def test_an_edited_class_makes_the_claim_and_its_notes_again() -> None:
