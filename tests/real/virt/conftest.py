@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -22,14 +24,37 @@ UP_SECONDS = 2400.0
 """The first time KubeVirt's images are made and loaded."""
 PURE = ("test_judge.py", "test_cases.py", "test_multus.py")
 OPENSTACK_PORT = 17600
-# Only `make e2e` records VMs, so without a recording there is nothing to judge.
-collect_ignore = [] if recorded() else ["test_recorded.py"]
+TWO_LABS: Final = "test_two_labs.py"
+
+
+def _has_dummy_devices() -> bool:
+    """Whether KubeVirt can connect a NIC to a bridge: virt-handler makes a network device of the kind `dummy`."""
+    probe = ["unshare", "--net", "ip", "link", "add", "probe", "type", "dummy"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+NOT_COLLECTED: Final = {
+    # Only `make e2e` records VMs, so without a recording there is nothing to judge.
+    **({} if recorded() else {"test_recorded.py": "no other suite has recorded a VM"}),
+    **(
+        {}
+        if _has_dummy_devices()
+        else {TWO_LABS: "NICs on a bridge need dummy devices, which this kernel lacks"}
+    ),
+}
+collect_ignore = list(NOT_COLLECTED)
 
 
 def _missing() -> str:
     argv = [str(SCRIPTS / "kubevirt" / "build"), "--status"]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     return "" if ended.returncode == 0 else f"NOT RUN: no KubeVirt; {ended.stdout.strip()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("VMFERRY_E2E"):
+        for name, why in NOT_COLLECTED.items():
+            terminalreporter.write_line(f"!!! tests/real/virt/{name} WAS NOT RUN: {why}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
