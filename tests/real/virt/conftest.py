@@ -28,7 +28,7 @@ TWO_LABS: Final = "test_two_labs.py"
 
 
 def _has_dummy_devices() -> bool:
-    """Whether KubeVirt can connect a NIC to a bridge: virt-handler makes a network device of the kind `dummy`."""
+    """Whether virt-handler can connect a NIC to a bridge: it makes a network device of the kind `dummy`."""
     probe = ["unshare", "--net", "ip", "link", "add", "probe", "type", "dummy"]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 

@@ -12,10 +12,12 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
-from tests.unit.steps.providers.ovirt.conftest import MakeAccess
+from tests.unit.steps.providers.ovirt.conftest import MakeAccess, access, fake, tls
 from tests.unit.steps.providers.ovirt.documents import DISKS, SIZE
 from tests.unit.steps.providers.ovirt.fake import BLOCK, Fake, Hook, Reply
 from tests.unit.steps.providers.ovirt.test_provider import described, exported
+
+__all__ = ["access", "fake", "tls"]
 
 PARTS: Final = ("options", "map", "range")
 EXTENT: Final[dict[str, Any]] = {"start": 0, "length": SIZE, "zero": False, "hole": False}

@@ -21,9 +21,11 @@ from steps.model.machine import Machine
 from steps.providers import connect
 from steps.providers.kubevirt import checks
 from tests.unit.steps.providers.kubevirt.cluster import Cluster
-from tests.unit.steps.providers.kubevirt.conftest import MakeAccess
+from tests.unit.steps.providers.kubevirt.conftest import MakeAccess, access, standin, tls
 from tests.unit.steps.providers.kubevirt.standin import Reply, StandIn
 from tests.unit.steps.providers.kubevirt.test_provider import described, exported, shut_down
+
+__all__ = ["access", "standin", "tls"]
 
 FORK: Final = multiprocessing.get_context("fork")
 DEADLINE: Final = 300.0
