@@ -22,7 +22,7 @@ def tags(server: Any) -> tuple[Tag, ...]:
 
 def test_metadata_has_values_and_tags_have_none() -> None:
     server = a_server(metadata={"env": "live"}, tags=["backup"])
-    assert tags(server) == (Tag(name="env", value="live"), Tag(name="backup", value="true"))
+    assert tags(server) == (Tag(name="backup", value="true"), Tag(name="env", value="live"))
 
 
 def test_a_cloud_without_tags_has_metadata_only() -> None:

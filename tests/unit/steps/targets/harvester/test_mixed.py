@@ -160,7 +160,10 @@ def test_a_storage_profile_decides_on_the_modes() -> None:
 
 def test_a_row_decides_on_the_modes_before_the_storage_profile() -> None:
     world = MixedWorld()
-    world.cluster.put(a_profile("harvester-longhorn", "ReadWriteMany", "Block"))
+    profile = a_profile("harvester-longhorn", "ReadWriteMany", "Block")
+    second = {"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}
+    profile["status"]["claimPropertySets"].append(second)
+    world.cluster.put(profile)
     row = DiskRule(disk="disk-1", form=DiskForm.VOLUME, access_mode="ReadWriteOnce", volume_mode="Filesystem")
     target = world.plan.target.model_copy(update={"disks": (row,)})
     world.plan = world.plan.model_copy(update={"target": target})
