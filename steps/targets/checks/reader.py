@@ -201,10 +201,13 @@ def _segments(cluster: Cluster, name: str, provisioner: str) -> tuple[Segment, .
     return found or Unknown(why)
 
 
-def _pool(cluster: Cluster) -> LonghornPool:
+def _pool(cluster: Cluster) -> LonghornPool | Unknown:
     """Longhorn reports its room only in objects of its own."""
+    nodes = list(_all(cluster, LONGHORN_NODE, LONGHORN_SYSTEM))
+    if not nodes:  # it does not run, or runs in another namespace
+        return Unknown(f"there is no node of Longhorn in namespace {LONGHORN_SYSTEM}")
     return LonghornPool(
-        disks=tuple(disk for node in _all(cluster, LONGHORN_NODE, LONGHORN_SYSTEM) for disk in _disks(node)),
+        disks=tuple(disk for node in nodes for disk in _disks(node)),
         over_provisioning=_percentages(cluster, OVER_PROVISIONING),
         minimal_available=_percentages(cluster, MINIMAL_AVAILABLE),
     )

@@ -328,6 +328,12 @@ class TestLonghorn:
         (message,) = messages(world, self.check, Verdict.WARNED)
         assert "the source uses 1Gi for disk-0" in message
 
+    def test_without_nodes_of_longhorn_it_is_not_checked(self) -> None:
+        world = HarvesterWorld()
+        only_longhorn_nodes(world)
+        (why,) = messages(world, self.check, Verdict.NOT_CHECKED)
+        assert why == "there is no node of Longhorn in namespace longhorn-system"
+
     def test_a_node_that_takes_no_replicas_does_not_count(self) -> None:
         world = HarvesterWorld()
         only_longhorn_nodes(world, a_longhorn_node("off", allowScheduling=False))
