@@ -36,8 +36,11 @@ def exchange(
     kind: type[Answer],
     seconds: float,
     stop: Stop,
+    most_bytes: int | None = None,
 ) -> Reply:
-    """The answer to one request; the client is closed. `seconds`: within which the whole answer must arrive.
+    """The answer to one request; the client is closed.
+
+    `seconds`: within which the whole answer must arrive. `most_bytes`: of it; None for `MOST_BYTES`.
 
     Raises:
         OSError, http.client.HTTPException: no answer.
@@ -45,14 +48,15 @@ def exchange(
         Stopped: a stop was requested.
     """
     try:
+        limit = most_bytes or MOST_BYTES
         answer = client.request(method, dict(headers), body)
         deadline = time.monotonic() + seconds
         data = bytearray()
         while part := answer.read1(_READ_BYTES):
             stop.check()
             data += part
-            if len(data) > MOST_BYTES:
-                raise kind.unusable(f"it has more than {MOST_BYTES >> 20} MiB")
+            if len(data) > limit:
+                raise kind.unusable(f"it has more than {limit >> 20} MiB")
             if time.monotonic() > deadline:
                 raise kind.unusable(f"it did not end within {seconds:g} s")
         if answer.length:  # read1 does not notice that the connection was closed too early

@@ -2,9 +2,8 @@
 
 session   log in, log out            find       datacenters and VMs by name, path, id
 hosts     whether the ESXi host of a VM's disks can be reached
-tagging   tags and custom attributes
 leftovers what killed attempts left  describe   a VM (devices, networks, concerns) as a document
-tags      of VMs, over another API
+tags      of VMs, over another API, and custom attributes
 faults    errors                     power      shutting it down, once
 privileges  what the account may do  history    whether it was started; power_on: starting it again
 lease     an export lease kept alive export     one disk over it
@@ -33,7 +32,6 @@ from steps.providers.vmware import (
     power,
     power_on,
     privileges,
-    tagging,
     tags,
 )
 from steps.providers.vmware.credentials import Credentials
@@ -122,7 +120,7 @@ class VsphereProvider:
 
     def tags(self, machine: Machine) -> tuple[Tag, ...]:
         """Tags by category, and custom attributes. A stand-alone host has none."""
-        return tagging.read(self._session, machine, self._access.credentials)
+        return tags.of_vm(self._session, Credentials.read(self._access.credentials), machine)
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._session, machine, policy, self._access.state_folder)

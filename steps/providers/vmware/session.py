@@ -146,11 +146,11 @@ def _new_stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
         customHeaders={"User-Agent": user_agent},
     )
     # Not by httpProxyHost: the proxy's login would have to be a header of every call to vCenter.
-    stub.scheme = lambda **_: new_connection(endpoint, tls)
+    stub.scheme = lambda **_: _new_connection(endpoint, tls)
     return stub
 
 
-def new_connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
+def _new_connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
     """An unopened connection to the API, through the proxy if there is one."""
     via_proxy = proxy.for_url(endpoint.url)
     if via_proxy is None:
@@ -213,7 +213,7 @@ def _newest_version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) ->
 
 
 def _read_versions(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> bytes:
-    connection = new_connection(endpoint, tls)
+    connection = _new_connection(endpoint, tls)
     try:
         connection.request(
             "GET", f"{endpoint.path}/vimServiceVersions.xml", headers={"User-Agent": user_agent}

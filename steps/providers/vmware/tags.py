@@ -1,7 +1,8 @@
 """The tags of VMs: vCenter has them in another API than everything else, with sessions of its own.
 
-vSphere Automation API, cis.tagging, at `/rest` (since 6.5). The tags of many VMs come with one request; each
-tag and each category has a request of its own, because there is none for several.
+vSphere Automation API, com.vmware.cis.tagging: at `/api` from vSphere 7.0 U2, before that at `/rest`. The
+tags of many VMs come with one request; each tag and each category has a request of its own, because there is
+none for several.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from urllib.parse import quote
 import structlog
 
 from steps.disk.http_client import HttpClient
-from steps.model.contract import Exit, StepError
-from steps.model.machine import Tag
+from steps.model.contract import Exit, NoAnswerError, StepError
+from steps.model.machine import Machine, Tag
 from steps.providers import json_call
 from steps.providers.answers import Answer
+from steps.providers.vmware import collector
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.session import Session
 from steps.runtime import retry
@@ -31,11 +33,15 @@ from steps.runtime.stop import Stop
 log = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 60.0
+MOST_BYTES_OF_VM: Final = 1 << 20
+"""Bytes of an answer about one VM."""
+MOST_TAGS_OF_VM: Final = 256
+"""Tags of one VM that an import reads: each costs a request."""
 BATCH: Final = 1000
 """VMs in one request: an answer has about 200 bytes for each."""
 MOST_TAGS: Final = 5000
 """Different tags that are read; a vCenter has a few hundred."""
-_BASE: Final = "/rest/com/vmware/cis"
+_WHAT: Final = "cannot read the tags of the VM"
 _SESSION: Final = "vmware-api-session-id"
 
 
@@ -44,6 +50,33 @@ class TagAnswer(Answer):
 
     WHAT = "the answer of vCenter's Automation API cannot be used"
     REMEDY = "check that the endpoint is a vCenter"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of the API: its paths, and whether each result is the member `value` of an object."""
+
+    session: str
+    attached: str
+    tag: str
+    category: str
+    is_wrapped: bool
+
+
+NEW: Final = Form(
+    session="/api/session",
+    attached="/api/cis/tagging/tag-association?action=list-attached-tags-on-objects",
+    tag="/api/cis/tagging/tag/",
+    category="/api/cis/tagging/category/",
+    is_wrapped=False,
+)
+OLD: Final = Form(
+    session="/rest/com/vmware/cis/session",
+    attached="/rest/com/vmware/cis/tagging/tag-association?~action=list-attached-tags-on-objects",
+    tag="/rest/com/vmware/cis/tagging/tag/id:",
+    category="/rest/com/vmware/cis/tagging/category/id:",
+    is_wrapped=True,
+)
 
 
 @dataclass(frozen=True)
@@ -68,32 +101,68 @@ def read(session: Session, credentials: Credentials, vms: Sequence[str]) -> VmTa
         return VmTags(unknown="a stand-alone ESXi host has no tags")
     try:
         with _log_in(session, credentials) as api:
-            return VmTags(_read(api, vms))
+            return VmTags(_read(api, dict(_ids(api, vms))))
     except StepError as error:
         log.warning("the tags cannot be read", why=str(error))
         return VmTags(unknown=str(error))
+
+
+def of_vm(session: Session, credentials: Credentials, machine: Machine) -> tuple[Tag, ...]:
+    """The custom attributes and the tags of one VM, for an import that needs them.
+
+    A stand-alone host has none.
+
+    Raises:
+        StepError: DENIED, UNREACHABLE, or NOT_FOUND if the VM was deleted.
+        Stopped: a stop was requested.
+    """
+    if session.is_host:
+        return ()
+    attributes = tuple(_attributes(session, machine))
+    vm = machine.source_id
+    try:
+        with _log_in(session, credentials, most_bytes=MOST_BYTES_OF_VM) as api:
+            ids = dict(_ids(api, [vm])).get(vm, ())
+            if len(ids) > MOST_TAGS_OF_VM:
+                log.warning("the VM has more tags than are read", tags=len(ids), read=MOST_TAGS_OF_VM)
+            return (*attributes, *_read(api, {vm: ids[:MOST_TAGS_OF_VM]})[vm])
+    except StepError as error:
+        remedy = "let the account read tags (System.Read on the VM), or remove spec.virtualMachine.tagLabels"
+        raise type(error)(error.code, _WHAT, f"{error.what}: {error.why}", remedy) from None
+
+
+def _attributes(session: Session, machine: Machine) -> Iterator[Tag]:
+    """VirtualMachine.customValue, with the names in availableField."""
+    row = collector.read_one(session, session.vm(machine), "customValue", "availableField")
+    names = {field.key: str(field.name) for field in row.get("availableField", ())}
+    for one in row.get("customValue", ()):
+        text = str(getattr(one, "value", ""))
+        if text and one.key in names:
+            yield Tag(name=names[one.key], value=text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Api:
     """A session of the Automation API."""
 
-    base: str
+    server: str
     tls: ssl.SSLContext
     stop: Stop
     user_agent: str
+    most_bytes: int | None
+    form: Form = NEW
     token: str = field(default="", repr=False)
 
     def read(self, what: str, path: str, document: object = None) -> Answer:
-        """The field `value` of the answer; a POST, if there is a document, which changes nothing either."""
+        """The result, in the field `value`; a POST, if there is a document, which changes nothing either."""
         method = "GET" if document is None else "POST"
         body = None if document is None else json.dumps(document).encode()
-        return self.call(what, method, path, body, {_SESSION: self.token}).child("value")
+        return self.call(what, method, path, body, {_SESSION: self.token})
 
     def call(
         self, what: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
-        """The answer, repeated if the connection breaks. Raises StepError."""
+        """The result, in the field `value`; repeated if the connection breaks. Raises StepError."""
         for attempt in retry.attempts(self.stop, lambda error: isinstance(error, _NETWORK)):
             with attempt:
                 return self._call_once(what, method, path, body, headers)
@@ -105,7 +174,7 @@ class _Api:
         own = {"Accept": "application/json", "User-Agent": self.user_agent}
         if body is not None:
             own["Content-Type"] = "application/json"
-        client = HttpClient(f"{self.base}{path}", self.tls)
+        client = HttpClient(f"{self.server}{path}", self.tls)
         reply = json_call.exchange(
             client,
             method,
@@ -114,48 +183,63 @@ class _Api:
             kind=TagAnswer,
             seconds=ANSWER_SECONDS,
             stop=self.stop,
+            most_bytes=self.most_bytes,
         )
         if not 200 <= reply.status < 300:
-            raise StepError(_code(reply.status), f"cannot {what}", f"vCenter answers {reply.status}")
-        return json_call.parse(TagAnswer, f"cannot {what}", reply.status, reply.body)
+            raise _refusal(f"cannot {what}", reply.status)
+        if self.form.is_wrapped:
+            return json_call.parse(TagAnswer, f"cannot {what}", reply.status, reply.body)
+        return TagAnswer({"value": TagAnswer.parse(reply.body).value})
 
 
 _NETWORK: Final = (OSError, HTTPException)
 
 
-def _code(status: int) -> Exit:
+def _refusal(what: str, status: int) -> StepError:
+    why = f"vCenter answers {status}"
     if status in (401, 403):
-        return Exit.DENIED
-    return Exit.NOT_FOUND if status == 404 else Exit.UNREACHABLE
+        return StepError(Exit.DENIED, what, why)
+    if status == 404:
+        return StepError(Exit.NOT_FOUND, what, why)
+    return NoAnswerError(Exit.UNREACHABLE, what, why)
 
 
 @contextmanager
-def _log_in(session: Session, credentials: Credentials) -> Iterator[_Api]:
+def _log_in(session: Session, credentials: Credentials, *, most_bytes: int | None = None) -> Iterator[_Api]:
     """A session of its own, which is always ended. Raises StepError, also for a failure of the network."""
     endpoint = session.endpoint
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     api = _Api(
-        base=f"https://{host}:{endpoint.port}{_BASE}",
+        server=f"https://{host}:{endpoint.port}",
         tls=session.tls,
         stop=session.stop,
         user_agent=session.user_agent,
+        most_bytes=most_bytes,
     )
     login = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
     try:
         api.stop.check()
-        # A stop during this request would leave a session of which only vCenter knows.
-        answer = replace(api, stop=Stop()).call(
-            "log in for the tags", "POST", "/session", b"", {"Authorization": f"Basic {login}"}
-        )
-        token = answer.required("value")
-        opened = replace(api, token=_header(token))
+        try:
+            opened = _opened(api, login)
+        except StepError as error:
+            if error.code is not Exit.NOT_FOUND:
+                raise
+            opened = _opened(replace(api, form=OLD), login)
         try:
             yield opened
         finally:
             _log_out(opened)
     except _NETWORK as error:
         why = str(error) or type(error).__name__
-        raise StepError(Exit.UNREACHABLE, "cannot read the tags", why) from error
+        raise NoAnswerError(Exit.UNREACHABLE, "cannot read the tags", why) from error
+
+
+def _opened(api: _Api, login: str) -> _Api:
+    """The same with a new session. A stop during this request would leave one of which only vCenter knows."""
+    answer = replace(api, stop=Stop()).call(
+        "log in for the tags", "POST", api.form.session, b"", {"Authorization": f"Basic {login}"}
+    )
+    return replace(api, token=_header(answer.required("value")))
 
 
 def _header(token: str) -> str:
@@ -168,13 +252,13 @@ def _header(token: str) -> str:
 def _log_out(api: _Api) -> None:
     """End the session. Never raises: it also runs while another error propagates, or after a stop."""
     try:
-        replace(api, stop=Stop()).call("log out", "DELETE", "/session", None, {_SESSION: api.token})
+        replace(api, stop=Stop()).call("log out", "DELETE", api.form.session, None, {_SESSION: api.token})
     except Exception as error:
         log.debug("could not end the session for tags; it ends by itself", why=str(error))
 
 
-def _read(api: _Api, vms: Sequence[str]) -> dict[str, tuple[Tag, ...]]:
-    ids = dict(_ids(api, vms))
+def _read(api: _Api, ids: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Tag, ...]]:
+    """The tags of VMs from the ids of their tags."""
     used = list(dict.fromkeys(tag for tags in ids.values() for tag in tags))
     if len(used) > MOST_TAGS:
         raise TagAnswer.unusable(f"the VMs have {len(used)} different tags, more than {MOST_TAGS}")
@@ -186,12 +270,13 @@ def _read(api: _Api, vms: Sequence[str]) -> dict[str, tuple[Tag, ...]]:
 
 def _ids(api: _Api, vms: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """VMs that have tags, with the ids of these."""
-    path = "/tagging/tag-association?~action=list-attached-tags-on-objects"
     for start in range(0, len(vms), BATCH):
         objects = [{"id": vm, "type": "VirtualMachine"} for vm in vms[start : start + BATCH]]
         document = {"object_ids": objects}
-        value = api.read("list the tags of the VMs", path, document)
-        for found in TagAnswer({"value": value.value}).elements("value"):
+        answer = api.read("list the tags of the VMs", api.form.attached, document)
+        if not isinstance(answer.child("value").value, list):  # a missing list is not an empty one
+            raise TagAnswer.unusable("the list of tags is no list")
+        for found in answer.elements("value"):
             tags = found.texts("tag_ids")
             if tags:
                 yield found.required("object_id", "id"), tags
@@ -204,13 +289,11 @@ def _names(api: _Api, ids: Iterable[str]) -> dict[str, Tag]:
     for tag_id in ids:
         api.stop.check()
         try:
-            tag = api.read("read a tag", f"/tagging/tag/id:{quote(tag_id, safe=':')}")
+            tag = api.read("read a tag", f"{api.form.tag}{quote(tag_id, safe=':')}").child("value")
             category = tag.text("category_id")
             if category and category not in categories:
-                found = api.read(
-                    "read a category of tags", f"/tagging/category/id:{quote(category, safe=':')}"
-                )
-                categories[category] = found.text("name")
+                path = f"{api.form.category}{quote(category, safe=':')}"
+                categories[category] = api.read("read a category of tags", path).text("value", "name")
         except StepError as error:
             if error.code is not Exit.NOT_FOUND:
                 raise

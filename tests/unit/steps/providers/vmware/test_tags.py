@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from steps.model.contract import Stopped
+from steps.model.contract import Exit, StepError, Stopped
 from steps.model.machine import Tag
-from steps.providers.vmware import tags
+from steps.providers.vmware import collector, tags
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.endpoint import Endpoint
 from steps.providers.vmware.session import Session
@@ -21,23 +21,31 @@ from steps.runtime import certificates
 from steps.runtime.stop import Stop
 from tests.serving import serving
 from tests.tls import self_signed
+from tests.unit.builders import a_machine
 
 PROD, WAVE = "urn:vmomi:InventoryServiceTag:1:GLOBAL", "urn:vmomi:InventoryServiceTag:2:GLOBAL"
 CATEGORY = "urn:vmomi:InventoryServiceCategory:9:GLOBAL"
 BASE = "/rest/com/vmware/cis"
+NEW_BASE = "/api/cis"
 
 
 class Api(http.server.ThreadingHTTPServer):
-    """Answers as the Automation API does; `special` replaces the answer to a path by a status and a body."""
+    """Answers as the Automation API does; `special` replaces the answer to a path by a status and a body.
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    Unless `is_new`, it is that of a vCenter before 7.0 U2.
+    """
+
+    def __init__(self, context: ssl.SSLContext, *, is_new: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.is_new = is_new
+        self.session = "/api/session" if is_new else f"{BASE}/session"
+        base, mark = (NEW_BASE, "") if is_new else (BASE, "id:")
         self.attached: dict[str, list[str]] = {"vm-1": [WAVE, PROD], "vm-3": [PROD]}
         self.named: dict[str, dict[str, str]] = {
-            f"{BASE}/tagging/tag/id:{PROD}": {"name": "prod", "category_id": CATEGORY},
-            f"{BASE}/tagging/tag/id:{WAVE}": {"name": "wave 1", "category_id": CATEGORY},
-            f"{BASE}/tagging/category/id:{CATEGORY}": {"name": "env"},
+            f"{base}/tagging/tag/{mark}{PROD}": {"name": "prod", "category_id": CATEGORY},
+            f"{base}/tagging/tag/{mark}{WAVE}": {"name": "wave 1", "category_id": CATEGORY},
+            f"{base}/tagging/category/{mark}{CATEGORY}": {"name": "env"},
         }
         self.special: dict[str, tuple[int, bytes]] = {}
         self.calls: list[str] = []
@@ -62,27 +70,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_POST = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
 
-    def _answer(self, path: str, body: bytes) -> tuple[int, bytes]:
+    def _answer(self, path: str, body: bytes) -> tuple[int, bytes]:  # noqa: PLR0911 - one for each call
         server = self.server
-        if path == f"{BASE}/session" and self.command == "POST":
+        if path.startswith("/api/") is not server.is_new:
+            return 404, b"<html>"
+        if path == server.session and self.command == "POST":
             if self.headers["Authorization"] != "Basic dTpw":
                 return 401, b""
             server.sessions.add("token")
-            return 200, b'{"value": "token"}'
+            return self._result("token")
         if self.headers["vmware-api-session-id"] not in server.sessions:
             return 401, b""
-        if path == f"{BASE}/session":
+        if path == server.session:
             server.sessions.clear()
             return 200, b""
         if path.endswith("/tag-association"):
+            assert ("?~action=" in self.path) is not server.is_new
             asked = [one["id"] for one in json.loads(body)["object_ids"]]
             found = [
                 {"object_id": {"id": vm, "type": "VirtualMachine"}, "tag_ids": server.attached.get(vm, [])}
                 for vm in asked
             ]
-            return 200, json.dumps({"value": found}).encode()
+            return self._result(found)
         named = server.named.get(path)
-        return (404, b"") if named is None else (200, json.dumps({"value": named}).encode())
+        return (404, b"") if named is None else self._result(named)
+
+    def _result(self, value: Any) -> tuple[int, bytes]:
+        return 200, json.dumps(value if self.server.is_new else {"value": value}).encode()
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
@@ -92,6 +106,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def api(tmp_path: Path) -> Iterator[Api]:
     made = self_signed(tmp_path, shown_for="IP:127.0.0.1")
     with serving(Api(made.server())) as server:
+        yield server
+
+
+@pytest.fixture
+def new_api(tmp_path: Path) -> Iterator[Api]:
+    made = self_signed(tmp_path, shown_for="IP:127.0.0.1")
+    with serving(Api(made.server(), is_new=True)) as server:
         yield server
 
 
@@ -139,6 +160,7 @@ def test_the_tags_of_many_vms_come_with_one_request(api: Api, tmp_path: Path) ->
     assert found == tags.VmTags({"vm-1": (ENV_PROD, ENV_WAVE), "vm-3": (ENV_PROD,)})
     assert found.of("vm-2") == ()
     assert api.calls == [
+        "POST /api/session",
         "POST /session",
         "POST /tagging/tag-association",
         f"GET /tagging/tag/id:{WAVE}",
@@ -201,7 +223,18 @@ def test_a_wrong_password_is_tried_once_and_not_shown(api: Api, tmp_path: Path) 
     found = read(api, tmp_path, "vm-1", login=GUESS)
     assert found.unknown
     assert "guess" not in found.unknown
-    assert api.calls == ["POST /session"]
+    assert api.calls == ["POST /api/session", "POST /session"]
+
+
+def test_a_newer_vcenter_is_asked_in_the_newer_form(new_api: Api, tmp_path: Path) -> None:
+    found = read(new_api, tmp_path, "vm-1", "vm-2", "vm-3")
+    assert found == tags.VmTags({"vm-1": (ENV_PROD, ENV_WAVE), "vm-3": (ENV_PROD,)})
+    assert [call for call in new_api.calls if "/rest/" in call] == []
+
+
+def test_a_wrong_password_is_tried_once_at_a_newer_vcenter(new_api: Api, tmp_path: Path) -> None:
+    assert read(new_api, tmp_path, "vm-1", login=GUESS).unknown
+    assert new_api.calls == ["POST /api/session"]
 
 
 def test_an_unreachable_api_leaves_the_tags_unknown(api: Api, tmp_path: Path) -> None:
@@ -243,3 +276,89 @@ def test_nothing_is_asked_after_a_stop(api: Api, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         read(api, tmp_path, "vm-1", stop=stop)
     assert api.calls == []
+
+
+# --- the tags of one VM, which an import needs
+
+
+class Field:
+    def __init__(self, key: int, name: str) -> None:
+        self.key, self.name = key, name
+
+
+class Value:
+    def __init__(self, key: int, value: str) -> None:
+        self.key, self.value = key, value
+
+
+@pytest.fixture(params=[False, True], ids=["older", "newer"])
+def either(request: pytest.FixtureRequest) -> Api:
+    made: Api = request.getfixturevalue("new_api" if request.param else "api")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def attributes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """The custom attributes of the VM and of the server, over the other API."""
+    row: dict[str, list[Any]] = {}
+    monkeypatch.setattr(collector, "read_one", lambda *_: row)
+    monkeypatch.setattr(Session, "vm", lambda *_: None)
+    return row
+
+
+def of_vm(api: Api, tmp_path: Path) -> tuple[Tag, ...]:
+    try:
+        return tags.of_vm(a_session(api, tmp_path), LOGIN, a_machine(source_id="vm-1"))
+    finally:
+        assert not api.sessions
+
+
+def test_an_import_gets_the_tags_of_its_vm(either: Api, tmp_path: Path) -> None:
+    assert of_vm(either, tmp_path) == (ENV_PROD, ENV_WAVE)
+    assert sum("/category/" in call for call in either.calls) == 1
+
+
+def test_custom_attributes_are_tags_too(api: Api, tmp_path: Path, attributes: dict[str, list[Any]]) -> None:
+    attributes["availableField"] = [Field(1, "Owner"), Field(2, "Empty")]
+    attributes["customValue"] = [Value(1, "shop"), Value(2, ""), Value(3, "of a deleted field")]
+    assert of_vm(api, tmp_path) == (Tag(name="Owner", value="shop"), ENV_PROD, ENV_WAVE)
+
+
+def test_an_import_from_a_host_has_no_tags(api: Api, tmp_path: Path) -> None:
+    assert tags.of_vm(a_session(api, tmp_path, Host), LOGIN, a_machine()) == ()
+    assert api.calls == []
+
+
+def test_only_some_of_very_many_tags_of_a_vm_are_read(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tags, "MOST_TAGS_OF_VM", 1)
+    assert of_vm(api, tmp_path) == (ENV_WAVE,)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, Exit.DENIED), (403, Exit.DENIED), (503, Exit.UNREACHABLE)]
+)
+def test_an_import_is_refused_the_tags(either: Api, tmp_path: Path, status: int, code: Exit) -> None:
+    base = NEW_BASE if either.is_new else BASE
+    either.special[f"{base}/tagging/tag-association"] = (status, b"{}")
+    with pytest.raises(StepError, match=r"remove spec\.virtualMachine\.tagLabels") as caught:
+        of_vm(either, tmp_path)
+    assert caught.value.code is code
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"null", b"{}", b'"text"', b"[" * 100_000, b"\xff", b"[1, {}]", b'{"value": 5}'),
+        b"[]" + b" " * tags.MOST_BYTES_OF_VM,
+    ],
+    ids=["empty", "null", "object", "text", "deep", "no text", "mixed", "number", "long"],
+)
+def test_an_answer_that_cannot_be_used_is_an_error_of_the_import_and_not_an_empty_list(
+    either: Api, tmp_path: Path, body: bytes
+) -> None:
+    base = NEW_BASE if either.is_new else BASE
+    either.special[f"{base}/tagging/tag-association"] = (200, body)
+    with pytest.raises(StepError, match="cannot read the tags of the VM"):
+        of_vm(either, tmp_path)
