@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class MappingChoice:
-    """How imports get their mappings, besides those that they name."""
+    """How imports get their mappings, in addition to those that they name."""
 
     default: ImportMapping | None = None
     """The mapping of imports that name none."""

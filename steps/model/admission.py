@@ -70,7 +70,7 @@ def reasons_of(error: StepError) -> tuple[StepError, ...]:
 
 
 def findings_of(error: StepError) -> tuple[Finding, ...]:
-    """What else was found besides the reasons of an error."""
+    """What else was found in addition to the reasons of an error."""
     return error.findings if isinstance(error, RefusedError) else ()
 
 

@@ -103,7 +103,7 @@ class Shape(Document):
     concerns: tuple[Concern, ...] = ()
     labels: Mapping[str, str] = Field(default={}, exclude_if=lambda value: not value)
     annotations: Mapping[str, str] = Field(default={}, exclude_if=lambda value: not value)
-    """What the import asks for, besides those of the target."""
+    """What the import asks for, in addition to those of the target."""
     settings: VmSettings = Field(default=VmSettings(), exclude_if=lambda value: value == VmSettings())
 
     @property

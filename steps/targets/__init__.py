@@ -37,7 +37,7 @@ def connect(
     """The target in the plan. `into` is the folder of the directory target.
 
     A target in a cluster admits `machine`, and publishes its disks from the URLs where they are served.
-    `scratch` are the claims for its disks that do not exist yet, besides its volumes.
+    `scratch` are the claims for its disks that do not exist yet, in addition to its volumes.
     `volumes` are the names that were chosen for its volumes. `workflow` is the Workflow that runs the step,
     or None.
 

@@ -277,7 +277,7 @@ class VirtualMachineImportSpec(Model):
     )
     virtual_machine: VirtualMachineSettings | None = Field(
         default=None,
-        description="What the new VM gets besides what it has at its source: labels, scheduling, run "
+        description="What the new VM gets in addition to what it has at its source: labels, scheduling, run "
         "strategy, power state, instancetype, a patch.",
         json_schema_extra=STRICT,
     )

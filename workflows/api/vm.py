@@ -1,4 +1,4 @@
-"""`spec.virtualMachine` of an import: what the new VM gets besides what it has at its source.
+"""`spec.virtualMachine` of an import: what the new VM gets in addition to what it has at its source.
 
 These fields are vmferry's own, so their schema is strict. The same rules are in `workflows.vm_settings`, for
 manifests that no API server has seen. The descriptions become those of the CRD.
@@ -315,7 +315,7 @@ class Toleration(Model):
 
 
 class VirtualMachineSettings(Model):
-    """What the new VM gets besides what it has at its source."""
+    """What the new VM gets in addition to what it has at its source."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

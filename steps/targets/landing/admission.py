@@ -1,4 +1,4 @@
-"""What `admit` checks at a target if disks land on their volumes, besides the dry runs of their claims."""
+"""What `admit` checks at a target if disks land on their volumes, after the dry runs of their claims."""
 
 from __future__ import annotations
 

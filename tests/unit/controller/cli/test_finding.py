@@ -187,7 +187,7 @@ def test_the_inventory_as_csv_and_yaml(vmferry: Vmferry) -> None:
     assert found["rate"]["origin"].startswith("assumed")
 
 
-def test_the_report_is_written_beside_the_table(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_the_report_is_written_in_addition_to_the_table(vmferry: Vmferry, tmp_path: Path) -> None:
     ended = vmferry("inventory", "-f", "vm.yaml", "--report", "out/assessment", "--rate", "50")
     assert ended.code == Exit.DONE
     assert ended.err.splitlines() == [
