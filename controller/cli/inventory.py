@@ -179,10 +179,7 @@ def list_inventory(
     )
     if every and (output is InventoryFormat.CSV or report is not None):
         raise typer.BadParameter("it lists VMs and writes no manifests", param_hint="--report, -o csv")
-    if rate is not None and rate_from is not None:
-        raise typer.BadParameter("give one of them", param_hint="--rate, --rate-from")
-    if rate is not None and not math.isfinite(rate):
-        raise typer.BadParameter("it must be a number of MiB per second", param_hint="--rate")
+    _check_rate(rate, rate_from)
     given = read.read(filename or [])
     for warning in given.converted:
         print_warning(warning)
@@ -240,6 +237,14 @@ def _check(
             "it selects one VM by its name; use --all --manifest to select by other options",
             param_hint="--manifest",
         )
+
+
+def _check_rate(rate: float | None, rate_from: Path | None) -> None:
+    """Raise BadParameter unless at most one of them is given, and the rate is a number."""
+    if rate is not None and rate_from is not None:
+        raise typer.BadParameter("give one of them", param_hint="--rate, --rate-from")
+    if rate is not None and not math.isfinite(rate):
+        raise typer.BadParameter("it must be a number of MiB per second", param_hint="--rate")
 
 
 def _places(machine: Machine, mapping: Path | None, network: str | None) -> Places:

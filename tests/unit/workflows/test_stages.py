@@ -5,6 +5,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
+from steps import hand_over
 from steps.model.plan import DiskWay, TargetKind
 from workflows.stages import (
     CAPABILITIES,
@@ -72,6 +73,10 @@ def test_the_edges_of_kubevirt_if_the_disks_land_on_their_volumes() -> None:
         "release-source": ("halt",),
         "delete-scratch": ("release-source",),
     }
+
+
+def test_the_program_of_the_hand_over_waits_for_the_stage_of_its_row() -> None:
+    assert stage_named("hand-over").awaits == hand_over.AWAITED
 
 
 def test_the_edges_of_harvester_if_some_disks_land_on_plain_volumes() -> None:

@@ -125,6 +125,11 @@ def test_another_failure_has_the_reason_of_our_own_api(reason: str) -> None:
     assert found["Processing"].startswith("False ProcessingFailed")
 
 
+@pytest.mark.parametrize("step", ["export", "convert", "hand-over"])
+def test_every_stage_of_a_disk_that_lands_is_its_copy(step: str) -> None:
+    assert messages(a_picture(step=step))["Processing"].startswith("True CopyingDisks")
+
+
 def test_a_failed_disk_names_its_data_volume() -> None:
     row = DiskImportStatus(disk="disk-0", disk_name="web01-disk-0.img")
     found = messages(a_picture(ImportPhase.FAILED, "NoSpace", step="image disk-0", rows=(row,)))
