@@ -93,10 +93,10 @@ def _read_some(file: int, view: memoryview, offset: int) -> int:
     try:
         return os.preadv(file, [view], offset)
     except OSError as error:
-        flags = fcntl.fcntl(file, fcntl.F_GETFL)
-        if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+        if error.errno != errno.EINVAL:
             raise
-        fcntl.fcntl(file, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        # Another thread may have cleared the flag since this read was refused.
+        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) & ~os.O_DIRECT)
         return os.preadv(file, [view], offset)
 
 

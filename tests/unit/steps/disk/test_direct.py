@@ -39,6 +39,25 @@ def test_refused_direct_reads_fall_back_to_the_page_cache(
     assert refused
 
 
+def test_a_read_is_repeated_if_another_thread_has_left_direct_io_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several threads read one file: all of them may be refused before the first one clears the flag."""
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(7 * MIB + 5))
+    preadv, refused = os.preadv, set()
+
+    def refusing(descriptor: int, buffers: list[memoryview], at: int) -> int:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_DIRECT)
+        if at not in refused:
+            refused.add(at)
+            raise OSError(errno.EINVAL, "no direct I/O here")
+        return preadv(descriptor, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", refusing)
+    assert b"".join(bytes(chunk) for chunk in read_chunks(file)) == file.read_bytes()
+
+
 def test_a_broken_device_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(3 * MIB))
