@@ -61,7 +61,7 @@ def _vmware(folder: Path, seed: bytes | None) -> Iterator[Stage]:
             power, leases = simulator.vm(NAME)["power"], len(simulator.leases())
             return f"{NAME} is {power}, {leases} leases and {len(simulator.sessions())} sessions left"
 
-        where = f"A simulated vCenter runs at {simulator.url}, with the machine\n{scenario.FOLDER}/{NAME}"
+        where = f"A simulated vCenter runs at {simulator.url}, with the VM\n{scenario.FOLDER}/{NAME}"
         yield Stage(where, vcenter.manifests, vcenter.data, left)
 
 
