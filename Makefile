@@ -10,6 +10,8 @@ JOBS ?= 2
 REAL_JOBS ?= $(shell expr $(JOBS) + 1)
 # Tests start thousands of Python programs. Each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
+# how long each parser is fuzzed
+FUZZ_SECONDS ?= 60
 # the tests that need only Python
 PURE_TESTS := tests/unit
 
@@ -27,9 +29,9 @@ test: ## Run check, then every test that needs no cluster (installs what is miss
 	@$(MAKE) --no-print-directory check
 	@tests/real/openstack/with-services $(BIN)/pytest -n $(REAL_JOBS) --dist=worksteal --ignore=tests/unit
 
-fuzz: ## Fuzz every parser of foreign bytes for a minute each; print the seed, which depends on the commit
+fuzz: ## Fuzz every parser of foreign bytes for FUZZ_SECONDS (60) each; print the seed, which depends on the commit
 	@$(PREPARE) packages python
-	@VMFERRY_FUZZ_SECONDS=60 $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
+	@VMFERRY_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
 e2e: ## Run whole imports in the lab: real Kubernetes and Harvester, and Argo if its binaries exist (root)
 	@$(PREPARE) packages python vcenter guest helm syft ovirt

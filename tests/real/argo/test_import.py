@@ -131,6 +131,27 @@ def test_default_vsphere_vm_is_imported(make: Make, tmp_path: Path, storage_clas
     assert len(claims_of(machine)) == 2
 
 
+def test_one_disk_comes_by_an_image_and_another_lands_on_its_volume(
+    ground: Ground, make: Make, tmp_path: Path
+) -> None:
+    """A whole VM with both; with Harvester's own controllers if they are built."""
+    vm = a_vm(tmp_path, "mixed", disks=2)
+    made = make([vm])
+    imported = made.begin("mixed", diskMapping=[{"sourceDisk": "disk-1", "as": "volume"}])
+    status = imported.until(RUNNING)
+    machine = imported.machine()
+    assert machine
+    by_image, landed = claims_of(machine)
+    assert len(images_of(made)) == 1
+    wanted = [_sha256(Path(disk["file"])) for disk in vm["disks"]]
+    assert [bytes_of(ground, made.namespace, claim) for claim in (by_image, landed)] == wanted
+    assert [row.integrity for row in status.disk_import_status] == ["sha512", "read-back"]
+    named = [ground.cluster.get(CLAIM, claim, made.namespace) for claim in (by_image, landed)]
+    marks = ["harvesterhci.io/imageId" in (one or {})["metadata"].get("annotations", {}) for one in named]
+    assert marks == [True, False]
+    assert all(not (one or {})["metadata"].get("ownerReferences") for one in named), "a disk has an owner"
+
+
 def test_unknown_network_and_camel_case_name_are_accepted_by_default(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "testFocalCamelCase")])
     bogus = [{"sourceNetwork": "no such network", "destinationNetwork": "vlan1"}]

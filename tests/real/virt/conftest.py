@@ -34,7 +34,8 @@ def _bridges_work() -> bool:
     `ifb` where the kernel has no `dummy`.
     """
     probe = "ip link add probe type dummy || ip link add probe type ifb"
-    return subprocess.run(["unshare", "--net", "sh", "-c", probe], capture_output=True, check=False).returncode == 0
+    argv = ["unshare", "--net", "sh", "-c", probe]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
 NOT_COLLECTED: Final = {
