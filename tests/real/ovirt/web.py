@@ -121,6 +121,7 @@ class Server:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body would wait 40 ms for the ACK of the headers
     server_version, sys_version = "Apache/2.4.57", ""
     server: Server  # type: ignore[assignment]
 

@@ -53,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
     """One review."""
 
     protocol_version = "HTTP/1.1"
+
+    disable_nagle_algorithm = True  # the body would wait 40 ms for the ACK of the headers
     timeout = 60
     server: Server
 

@@ -85,6 +85,7 @@ class Forward:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # the body would wait 40 ms for the ACK of the headers
 
             def _pass(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)

@@ -89,6 +89,7 @@ class Server:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body would wait 40 ms for the ACK of the headers
     server_of_test: Server
 
     def do_GET(self) -> None:

@@ -34,6 +34,7 @@ class Behaviour:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body would wait 40 ms for the ACK of the headers
     server: Server
 
     def log_message(self, *_: Any) -> None:
