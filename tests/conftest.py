@@ -36,6 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LAB_SECONDS))
         elif folder == "fuzz" and FUZZ_SECONDS:
             item.add_marker(pytest.mark.timeout(2 * FUZZ_SECONDS + 900))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Guests take longest. At the end one worker would boot them while the others have nothing to do.
+        items.sort(key=lambda item: item.get_closest_marker("vm") is None)
 
 
 def pytest_collection_finish() -> None:
