@@ -24,28 +24,11 @@ UP_SECONDS = 2400.0
 """The first time KubeVirt's images are made and loaded."""
 PURE = ("test_judge.py", "test_cases.py", "test_multus.py")
 OPENSTACK_PORT = 17600
-TWO_LABS: Final = "test_two_labs.py"
-
-
-def _bridges_work() -> bool:
-    """Whether virt-handler can connect a NIC to a bridge.
-
-    It makes a network device of the kind `dummy` for each; lab/kubevirt/build lets it make one of the kind
-    `ifb` where the kernel has no `dummy`.
-    """
-    probe = "ip link add probe type dummy || ip link add probe type ifb"
-    argv = ["unshare", "--net", "sh", "-c", probe]
-    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
 NOT_COLLECTED: Final = {
     # Only `make e2e` records VMs, so without a recording there is nothing to judge.
     **({} if recorded() else {"test_recorded.py": "no other suite has recorded a VM"}),
-    **(
-        {}
-        if _bridges_work()
-        else {TWO_LABS: "NICs on a bridge need dummy or ifb devices, and this kernel has neither"}
-    ),
 }
 collect_ignore = list(NOT_COLLECTED)
 
