@@ -40,6 +40,7 @@ from workflows.api.spec import (
     DiskMapping,
     MappingReference,
     NetworkMapping,
+    NetworkType,
     SourceReference,
     VirtualMachineImportSpec,
 )
@@ -184,6 +185,7 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
             "and '-', at most 63"
         )
     yield from _volume_name_reasons(spec)
+    yield from _twice_reasons(spec)
     counted = Counter(row.source_network for row in spec.network_mapping)
     for name, count in counted.items():
         if count > 1:
@@ -274,7 +276,21 @@ def _volume_name_reasons(spec: VirtualMachineImportSpec) -> Iterator[str]:
             yield f"spec.diskMapping has the name {shown(name)} {count} times; a volume is for one disk"
 
 
+def _twice_reasons(spec: VirtualMachineImportSpec) -> Iterator[str]:
+    for name, count in Counter(row.source_disk for row in spec.disk_mapping if row.source_disk).items():
+        if count > 1:
+            yield f"spec.diskMapping has {count} rows for the disk {shown(name)}; keep one row"
+    for gate, count in Counter(spec.approvals).items():
+        if count > 1:
+            yield f"spec.approvals names {gate} {count} times; write it once"
+
+
 def _row_reasons(row: NetworkMapping) -> Iterator[str]:
+    if row.type is NetworkType.IGNORED and row.mac is not None:
+        yield (
+            f"the row of spec.networkMapping for {row.source_network!r} has the type ignored, so mac has no "
+            "effect; remove it"
+        )
     if import_mapping.attachment(row.type) is not Attachment.NETWORK:
         if row.destination_network:
             yield (

@@ -236,6 +236,8 @@ def _toleration_reasons(toleration: Toleration) -> Iterator[str]:
         yield f"has the operator Exists and the value {shown(toleration.value)}; remove one of the two"
     if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
         yield "has tolerationSeconds, which needs the effect NoExecute"
+    if toleration.toleration_seconds is not None and toleration.toleration_seconds < 0:
+        yield f"has the tolerationSeconds {toleration.toleration_seconds}; write 0 or more"
 
 
 def _affinity_reasons(value: Any) -> Iterator[str]:
