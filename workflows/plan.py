@@ -129,7 +129,8 @@ def target_plan(
     mapping: ImportMapping | None = None,
 ) -> TargetPlan:
     """What to create at the target."""
-    spec, namespace = import_.spec, import_.metadata.namespace
+    spec, own = import_.spec, import_.metadata.namespace
+    namespace = vm_settings.namespace_of(spec, own)
     kubevirt = settings.target is TargetKind.KUBEVIRT
     shared = import_mapping.storage_classes(mapping.spec) if mapping is not None else ()
     classes = (spec.storage_class, *(row.storage_class for row in spec.disk_mapping), *shared)
@@ -139,6 +140,7 @@ def target_plan(
     target = TargetPlan(
         kind=settings.target,
         namespace=namespace,
+        needs_grant=settings.mounts_claims and namespace != own,
         vm_name=spec.target_virtual_machine_name,
         # CDI downloads every zero of a raw disk. A volume holds a raw disk.
         format=(DiskFormat.RAW if lands else DiskFormat.QCOW2) if kubevirt else settings.format,

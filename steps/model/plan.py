@@ -322,6 +322,8 @@ class TargetPlan(Document):
 
     kind: TargetKind
     namespace: str = "default"
+    needs_grant: bool = _left_out(default=False)
+    """Whether that is not the import's namespace, so that it must allow its VMs (`steps.model.grants`)."""
     vm_name: str = ""
     """The name that the user chose; empty: the source's name, normalised."""
     format: DiskFormat = DiskFormat.QCOW2

@@ -135,7 +135,7 @@ class SharedNetwork(Model):
     destination_network: str | None = Field(
         default=None,
         description="The NetworkAttachmentDefinition, as NAME or NAMESPACE/NAME. NAME alone means the "
-        "namespace of the import. Required for the type multus.",
+        "namespace of the new VM. Required for the type multus.",
         json_schema_extra={"maxLength": LONGEST_DESTINATION},
     )
     network_interface_model: InterfaceModel | None = Field(

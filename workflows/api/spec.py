@@ -124,7 +124,7 @@ class NetworkMapping(Model):
     destination_network: Text = Field(
         default="",
         description="The NetworkAttachmentDefinition, as NAME or NAMESPACE/NAME. NAME alone means the "
-        "namespace of the import. Required for the type multus.",
+        "namespace of the new VM. Required for the type multus.",
     )
     type: Annotated[NetworkType | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from steps.model.kinds import GROUP
 from steps.model.vm_settings import EvictionStrategy, PowerState, RunStrategy
 from workflows.api.base import Flag, Model, TextMap, none_to_list, rules
 
@@ -425,6 +426,13 @@ class VirtualMachineSettings(Model):
         )
     )
 
+    namespace: str | None = Field(
+        default=None,
+        description="The namespace of the new VM and its disks. Another namespace than that of the import "
+        f"must allow it with the annotation {GROUP}/allowed-namespaces on the namespace. The default is the "
+        "namespace of the import.",
+        json_schema_extra={"minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+    )
     labels: TextMap = Field(
         default_factory=dict,
         description=f"Labels of the new VirtualMachine, at most {MOST_LABELS}. {_RESERVED} The default is "

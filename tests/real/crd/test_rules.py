@@ -193,6 +193,8 @@ RULES: Final = (  # kind, refused, accepted, words of the message
         vm(runStrategy="Manual", powerState="off"),
         "Manual needs powerState off",
     ),
+    (IMPORT, vm(namespace=""), vm(namespace="team-b"), "should be at least 1 chars long"),
+    (IMPORT, vm(namespace="Team B"), vm(), "should match"),
     (IMPORT, vm(labels={"": "a"}), vm(labels={"team": "a"}), "a key is empty"),
     (IMPORT, vm(labels={"a": "-"}), vm(labels={"a": ""}), "should match"),
     (
