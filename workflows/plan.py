@@ -32,7 +32,7 @@ from steps.model.plan import (
     TargetPlan,
 )
 from steps.model.sources import SourceKind
-from workflows import import_mapping, texts, vm_settings, ways
+from workflows import import_mapping, profiles, texts, vm_settings, ways
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
@@ -79,11 +79,14 @@ def plan(
         *vm_settings.reasons(import_.spec, settings),
         *(import_mapping.reasons(mapping) if mapping is not None else ()),
         *source_reasons(source, local_files=settings.local_files),
+        *profile_reasons(import_.spec, source, settings),
     ]
     if reasons:
         raise Invalid(reasons)
     spec, metadata = import_.spec, import_.metadata
     grace = spec.graceful_shutdown_timeout_seconds or 0
+    profile = profiles.chosen(settings, source, spec.profile)
+    values = profiles.find(settings, profile)
     vm, folder = inventory_path.of_import(source.kind, spec.virtual_machine_name, spec.folder)
     return Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
@@ -93,7 +96,9 @@ def plan(
             namespace=metadata.namespace,
             uid=metadata.uid,
         ),
-        source=source_plan(source).model_copy(update={"wait_seconds": settings.source_wait_seconds}),
+        source=source_plan(source).model_copy(
+            update={"wait_seconds": settings.source_wait_seconds, "proxy": values.proxy}
+        ),
         vm=vm,
         folder=folder,
         power=PowerPlan(
@@ -105,9 +110,24 @@ def plan(
         target=target_plan(import_, settings, SourceKind(source.kind), mapping),
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
-        scratch=settings.scratch,
+        scratch=values.scratch or settings.scratch,
+        profile=profile,
+        pods=values.pods,
         limits=settings.limits,
     )
+
+
+def profile_reasons(spec: VirtualMachineImportSpec, source: Source, settings: Settings) -> Iterator[str]:
+    """What is wrong with the profile that counts, at the import or at its source."""
+    if spec.profile:
+        yield from profiles.reasons(settings, "spec.profile", spec.profile)
+    else:
+        yield from source_profile_reasons(source, settings)
+
+
+def source_profile_reasons(source: Source, settings: Settings) -> Iterator[str]:
+    """What is wrong with the profile that a source names."""
+    yield from profiles.reasons(settings, f"spec.profile of {source.kind}", source.spec.profile)
 
 
 def source_plan(source: Source) -> SourcePlan:

@@ -80,6 +80,13 @@ class SourceSpec(Model):
 
     credentials: SecretReference | None = None
     insecure_skip_tls_verify: Insecure = False
+    profile: Text = Field(
+        default="",
+        description="The profile of the installation for the checks of this source, and for imports that "
+        "name none: placement and second network of the pods, proxy, scratch. The default is that of the "
+        "installation.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
+    )
 
     @property
     def address(self) -> str:

@@ -412,6 +412,13 @@ class VirtualMachineImportSpec(Model):
         "failure. A VM with Tools is shut down. The default is false: the import of a running VM without "
         "Tools is refused.",
     )
+    profile: Text = Field(
+        default="",
+        description="The profile of the installation: scratch, the placement and the second network of the "
+        "pods, and the proxy. Its administrator knows which profiles there are. The default is the profile "
+        "of the source, else that of the installation.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
+    )
     skip_preflight_checks: Flag | None = Field(
         default=None,
         description="Whether the checks of networks and guest tools at the source are skipped, and a quota "

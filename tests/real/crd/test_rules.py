@@ -19,7 +19,7 @@ from tests.real.crd.judge import judged
 from tests.unit.builders import a_source, an_import
 from workflows.api.crd import manifests, render
 from workflows.plan import Invalid, plan
-from workflows.settings import Settings
+from workflows.settings import Profile, Settings
 
 pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="Go builds the API server's judge")
 
@@ -262,6 +262,11 @@ RULES: Final = (  # kind, refused, accepted, words of the message
         {"thumbprint": "AA:BB CC"},
         "it is not a fingerprint",
     ),
+    (IMPORT, {"profile": "DMZ"}, {"profile": "dmz"}, "use at most 63 lower-case letters"),
+    *(
+        (kind, {"profile": "DMZ"}, {"profile": ""}, "use at most 63 lower-case letters")
+        for kind in ("VmwareSource", "OpenstackSource", "OvaSource", "OvirtSource")
+    ),
     ("OpenstackSource", {"interface": "private"}, {"interface": "admin"}, "interface is not a kind"),
     (
         "OvaSource",
@@ -357,7 +362,8 @@ def is_accepted(spec: Json) -> bool:
     """Whether vmferry makes a plan of the import, for the target that it names."""
     try:
         wanted = TargetKind(spec.get("target") or "kubevirt")
-        plan(an_import(**spec), a_source(), Settings(target=wanted, allow_volumes=True))
+        settings = Settings(target=wanted, allow_volumes=True, profiles={"dmz": Profile()})
+        plan(an_import(**spec), a_source(), settings)
     except (Invalid, ValueError):  # pydantic's error is a ValueError
         return False
     return True
