@@ -32,7 +32,7 @@ from steps.model.plan import (
     TargetPlan,
 )
 from steps.model.sources import SourceKind
-from workflows import import_mapping, texts, vm_settings, ways
+from workflows import import_mapping, profiles, texts, vm_settings, ways
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
@@ -40,6 +40,7 @@ from workflows.api.spec import (
     DiskMapping,
     MappingReference,
     NetworkMapping,
+    NetworkType,
     SourceReference,
     VirtualMachineImportSpec,
 )
@@ -78,11 +79,14 @@ def plan(
         *vm_settings.reasons(import_.spec, settings),
         *(import_mapping.reasons(mapping) if mapping is not None else ()),
         *source_reasons(source, local_files=settings.local_files),
+        *profile_reasons(import_.spec, source, settings),
     ]
     if reasons:
         raise Invalid(reasons)
     spec, metadata = import_.spec, import_.metadata
     grace = spec.graceful_shutdown_timeout_seconds or 0
+    profile = profiles.chosen(settings, source, spec.profile)
+    values = profiles.find(settings, profile)
     vm, folder = inventory_path.of_import(source.kind, spec.virtual_machine_name, spec.folder)
     return Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
@@ -92,7 +96,9 @@ def plan(
             namespace=metadata.namespace,
             uid=metadata.uid,
         ),
-        source=source_plan(source).model_copy(update={"wait_seconds": settings.source_wait_seconds}),
+        source=source_plan(source).model_copy(
+            update={"wait_seconds": settings.source_wait_seconds, "proxy": values.proxy}
+        ),
         vm=vm,
         folder=folder,
         power=PowerPlan(
@@ -104,9 +110,24 @@ def plan(
         target=target_plan(import_, settings, SourceKind(source.kind), mapping),
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
-        scratch=settings.scratch,
+        scratch=values.scratch or settings.scratch,
+        profile=profile,
+        pods=values.pods,
         limits=settings.limits,
     )
+
+
+def profile_reasons(spec: VirtualMachineImportSpec, source: Source, settings: Settings) -> Iterator[str]:
+    """What is wrong with the profile that counts, at the import or at its source."""
+    if spec.profile:
+        yield from profiles.reasons(settings, "spec.profile", spec.profile)
+    else:
+        yield from source_profile_reasons(source, settings)
+
+
+def source_profile_reasons(source: Source, settings: Settings) -> Iterator[str]:
+    """What is wrong with the profile that a source names."""
+    yield from profiles.reasons(settings, f"spec.profile of {source.kind}", source.spec.profile)
 
 
 def source_plan(source: Source) -> SourcePlan:
@@ -128,7 +149,8 @@ def target_plan(
     mapping: ImportMapping | None = None,
 ) -> TargetPlan:
     """What to create at the target."""
-    spec, namespace = import_.spec, import_.metadata.namespace
+    spec, own = import_.spec, import_.metadata.namespace
+    namespace = vm_settings.namespace_of(spec, own)
     kubevirt = settings.target is TargetKind.KUBEVIRT
     shared = import_mapping.storage_classes(mapping.spec) if mapping is not None else ()
     classes = (spec.storage_class, *(row.storage_class for row in spec.disk_mapping), *shared)
@@ -138,6 +160,7 @@ def target_plan(
     target = TargetPlan(
         kind=settings.target,
         namespace=namespace,
+        needs_grant=settings.mounts_claims and namespace != own,
         vm_name=spec.target_virtual_machine_name,
         # CDI downloads every zero of a raw disk. A volume holds a raw disk.
         format=(DiskFormat.RAW if lands else DiskFormat.QCOW2) if kubevirt else settings.format,
@@ -184,6 +207,7 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
             "and '-', at most 63"
         )
     yield from _volume_name_reasons(spec)
+    yield from _twice_reasons(spec)
     counted = Counter(row.source_network for row in spec.network_mapping)
     for name, count in counted.items():
         if count > 1:
@@ -274,7 +298,21 @@ def _volume_name_reasons(spec: VirtualMachineImportSpec) -> Iterator[str]:
             yield f"spec.diskMapping has the name {shown(name)} {count} times; a volume is for one disk"
 
 
+def _twice_reasons(spec: VirtualMachineImportSpec) -> Iterator[str]:
+    for name, count in Counter(row.source_disk for row in spec.disk_mapping if row.source_disk).items():
+        if count > 1:
+            yield f"spec.diskMapping has {count} rows for the disk {shown(name)}; keep one row"
+    for gate, count in Counter(spec.approvals).items():
+        if count > 1:
+            yield f"spec.approvals names {gate} {count} times; write it once"
+
+
 def _row_reasons(row: NetworkMapping) -> Iterator[str]:
+    if row.type is NetworkType.IGNORED and row.mac is not None:
+        yield (
+            f"the row of spec.networkMapping for {row.source_network!r} has the type ignored, so mac has no "
+            "effect; remove it"
+        )
     if import_mapping.attachment(row.type) is not Attachment.NETWORK:
         if row.destination_network:
             yield (

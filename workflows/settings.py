@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from steps.model.document import Document
 from steps.model.patching import DEFAULT_PATHS
@@ -15,6 +16,8 @@ from steps.model.plan import (
     ImportLimits,
     NamePolicy,
     NetworkPolicy,
+    PodPlan,
+    ProxyPlan,
     ScratchPlan,
     TargetKind,
 )
@@ -27,6 +30,27 @@ class WantedWay(enum.StrEnum):
     LAND = "land"
     AUTO = "auto"
     """`land` where the disks of the source can be decoded while they arrive, else `pull`."""
+
+
+class Profile(Document):
+    """One profile, as in the chart's value `import.profiles`. It lacks what the installation decides."""
+
+    scratch: ScratchPlan | None = None
+    node_selector: Mapping[str, str] = {}
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    affinity: Mapping[str, Any] = {}
+    network: str = ""
+    proxy: ProxyPlan | None = None
+    """Instead of all values of `sourceProxy`; one without addresses means no proxy."""
+
+    @property
+    def pods(self) -> PodPlan:
+        return PodPlan(
+            node_selector=self.node_selector,
+            tolerations=self.tolerations,
+            affinity=self.affinity,
+            network=self.network,
+        )
 
 
 class Settings(Document):
@@ -51,7 +75,18 @@ class Settings(Document):
     """Whether disks of imports into Harvester may land on plain volumes (`as: volume`)."""
     patch_paths: tuple[str, ...] = DEFAULT_PATHS
     """The paths of a VirtualMachine that the patch of an import may change (`steps.model.patching`)."""
+    profiles: Mapping[str, Profile] = {}
+    """The profiles that imports and sources may name (`workflows.profiles`)."""
+    default_profile: str = ""
+    """The profile of those that name none; empty: none."""
     mounts_claims: bool = True
     """Whether the stages run as pods, which can mount the claims of the cluster."""
     local_files: bool = False
     """Whether the address of a source may be a file: on a person's own computer, never in a pod."""
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Self:
+        if self.default_profile and self.default_profile not in self.profiles:
+            known = ", ".join(sorted(self.profiles)) or "none"
+            raise ValueError(f"defaultProfile {self.default_profile!r} is not a profile; there are: {known}")
+        return self

@@ -10,7 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from steps.model import patching
-from steps.model.naming import is_label_value, is_metadata_key, is_object_name, is_reserved_key, shown
+from steps.model.naming import (
+    is_label_value,
+    is_metadata_key,
+    is_namespace,
+    is_object_name,
+    is_reserved_key,
+    shown,
+)
 from steps.model.plan import TargetKind
 from steps.model.vm_settings import Matcher, PowerState, RunStrategy, TagLabel, VmSettings
 from workflows.api.spec import VirtualMachineImportSpec
@@ -55,6 +62,11 @@ def of_import(spec: VirtualMachineImportSpec, settings: Settings) -> VmSettings:
         patch=patch,
         patch_paths=settings.patch_paths if patch else (),
     )
+
+
+def namespace_of(spec: VirtualMachineImportSpec, own: str) -> str:
+    """The namespace of the new VM; `own` is that of the import."""
+    return (spec.virtual_machine.namespace if spec.virtual_machine else None) or own
 
 
 def is_started(spec: VirtualMachineImportSpec) -> bool:
@@ -129,6 +141,8 @@ def reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]
     if counted := list(_counts(vm)):
         yield from counted
         return
+    if vm.namespace is not None and not is_namespace(vm.namespace):
+        yield f"{AT}.namespace {shown(vm.namespace)} is not a valid namespace; remove it, or write another"
     yield from _label_reasons(vm.labels)
     for key in vm.annotations:
         yield from _key_reasons(f"{AT}.annotations", key)
@@ -236,6 +250,8 @@ def _toleration_reasons(toleration: Toleration) -> Iterator[str]:
         yield f"has the operator Exists and the value {shown(toleration.value)}; remove one of the two"
     if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
         yield "has tolerationSeconds, which needs the effect NoExecute"
+    if toleration.toleration_seconds is not None and toleration.toleration_seconds < 0:
+        yield f"has the tolerationSeconds {toleration.toleration_seconds}; write 0 or more"
 
 
 def _affinity_reasons(value: Any) -> Iterator[str]:

@@ -162,6 +162,8 @@ def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
         yield "spec.dryRun is set; run `vmferry plan`, or remove the field to import"
     if spec.approvals:
         yield "spec.approvals works only in a cluster; remove the field to import with `vmferry run`"
+    if spec.profile:
+        yield "spec.profile names a profile of an installation in a cluster; remove the field to import here"
     for name, wanted in (("suspend", spec.suspend), ("cancel", spec.cancel)):
         if wanted:
             yield f"spec.{name} is set; remove the field to import"

@@ -44,6 +44,7 @@ class Kind(NamedTuple):
 
 
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
+NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
 NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
 POD: Final = Kind("v1", "Pod", "pods")
 SERVICE: Final = Kind("v1", "Service", "services")
@@ -99,6 +100,7 @@ KINDS: Final = {
     for kind in (
         *(
             CONFIG_MAP,
+            NAMESPACE,
             NODE,
             POD,
             SERVICE,

@@ -94,6 +94,11 @@ def volumes(workflow: str) -> str:
     return f"{workflow}-volumes"
 
 
+def owner(run: str) -> str:
+    """ConfigMap in the namespace of the VM, if that is not the import's: it owns what the run makes there."""
+    return f"{run}-owner"
+
+
 def credentials(run: str) -> str:
     """Secret: the source's credentials, copied for this run."""
     return f"{run}-source"

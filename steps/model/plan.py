@@ -183,6 +183,34 @@ class ImportRef(Document):
     uid: str = ""
 
 
+def _left_out(default: Any) -> Any:
+    """A field that is left out of JSON while it has its default.
+
+    So the request of an import that does not use the field is the same in every version.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
+class ProxyPlan(Document):
+    """The forward proxy for a source. A text without an address means a direct connection."""
+
+    http: str = ""
+    https: str = ""
+    """For sources with http:// and with https://: http://HOST:PORT."""
+    no_proxy: str = ""
+    """Hosts, addresses and networks that are reached directly, separated by commas."""
+
+
+class PodPlan(Document):
+    """Where the pods of an import run, as in a pod (k8s.io/api core/v1), and their second network."""
+
+    node_selector: Mapping[str, str] = {}
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    affinity: Mapping[str, Any] = {}
+    network: str = ""
+    """Value of the annotation k8s.v1.cni.cncf.io/networks: NAMESPACE/NAME of NetworkAttachmentDefinitions."""
+
+
 class SourcePlan(Document):
     """How to reach the source. Credentials are separate files, never part of this document."""
 
@@ -222,20 +250,14 @@ class SourcePlan(Document):
     """Whether the controller had verified the source before the run: then also `preflight` waits for it."""
     wait_seconds: Annotated[int, Field(ge=0)] = 0
     """Seconds that each attempt of a step waits for a source that does not answer; 0: not at all."""
+    proxy: ProxyPlan | None = _left_out(None)
+    """The proxy of the import's profile; None: that of the environment."""
 
     @property
     def title(self) -> str:
         """The source, for messages."""
         what = "source of Secret" if self.from_secret else str(self.kind)
         return f"{what} {self.namespace}/{self.name}"
-
-
-def _left_out(default: Any) -> Any:
-    """A field that is left out of JSON while it has its default.
-
-    So the request of an import that does not use the field is the same in every version.
-    """
-    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 class PowerPlan(Document):
@@ -322,6 +344,8 @@ class TargetPlan(Document):
 
     kind: TargetKind
     namespace: str = "default"
+    needs_grant: bool = _left_out(default=False)
+    """Whether that is not the import's namespace, so that it must allow its VMs (`steps.model.grants`)."""
     vm_name: str = ""
     """The name that the user chose; empty: the source's name, normalised."""
     format: DiskFormat = DiskFormat.QCOW2
@@ -400,4 +424,7 @@ class Plan(Document):
     approvals: tuple[Gate, ...] = ()
     on_failure: OnFailure = OnFailure.KEEP_OFF
     scratch: ScratchPlan = ScratchPlan()
+    profile: str = _left_out("")
+    """The profile of the installation that the run began with."""
+    pods: PodPlan = _left_out(PodPlan())
     limits: ImportLimits = ImportLimits()

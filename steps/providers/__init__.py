@@ -22,6 +22,7 @@ from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan, SourcePlan
 from steps.model.power import PowerMark
 from steps.model.sources import SourceKind
+from steps.runtime import proxy
 from steps.runtime.stop import Stop
 
 ProgressCallback = Callable[[int, int], None]
@@ -121,6 +122,7 @@ def connect(access: Access) -> AbstractContextManager[Provider]:
     Raises:
         StepError: UNSUPPORTED if there is no provider of that kind; the errors of connecting.
     """
+    proxy.use(access.plan.proxy)
     kind = access.plan.kind
     if not is_installed(kind):
         remedy = f"install vmferry with the extra {kind.provider}"

@@ -12,12 +12,13 @@ import contextlib
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from steps.model.contract import Exit, StepError
+from steps.model.plan import ProxyPlan
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -37,6 +38,20 @@ class Proxy:
 
 class ProxyError(OSError):
     """The proxy does not answer, or rejects a request."""
+
+
+def use(wanted: ProxyPlan | None, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let this process use the proxy of a profile, instead of that of the environment; None changes nothing.
+
+    All clients of sources read the environment, also those of other packages.
+    """
+    if wanted is None:
+        return
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        environment.pop(name, None)
+        environment.pop(name.upper(), None)
+    given = {"http_proxy": wanted.http, "https_proxy": wanted.https, "no_proxy": wanted.no_proxy}
+    environment.update({name: value for name, value in given.items() if value})
 
 
 def for_url(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:

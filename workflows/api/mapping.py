@@ -68,27 +68,29 @@ class NetworkMatch(Model):
 
     name: str | None = Field(
         default=None,
-        description="The name of the network at the source. vSphere: also its inventory path. oVirt: "
-        "NETWORK/PROFILE of a vNIC profile. KubeVirt: NAMESPACE/NAME of a NetworkAttachmentDefinition. A row "
-        "with an ID or a MAC address has precedence.",
+        description="The name of the network at the source; one of the four fields is required. vSphere: "
+        "also its inventory path. oVirt: NETWORK/PROFILE of a vNIC profile. KubeVirt: NAMESPACE/NAME of a "
+        "NetworkAttachmentDefinition. A row with an ID or a MAC address has precedence.",
         json_schema_extra=_TEXT,
     )
     id: str | None = Field(
         default=None,
-        description="The ID of the network at the source. vSphere: the key of a distributed port group "
-        "(dvportgroup-12) or the managed object ID (network-7). OpenStack: the ID of the network. oVirt: the "
-        "ID of the vNIC profile. A row with a MAC address has precedence.",
+        description="The ID of the network at the source; one of the four fields is required. vSphere: the "
+        "key of a distributed port group (dvportgroup-12) or the managed object ID (network-7). OpenStack: "
+        "the ID of the network. oVirt: the ID of the vNIC profile. A row with a MAC address has precedence.",
         json_schema_extra=_TEXT,
     )
     vlan: int | None = Field(
         default=None,
-        description="The ID of the VLAN that the network is bound to, from 1 to 4094. Rows with a name, an "
+        description="The ID of the VLAN that the network is bound to, from 1 to 4094; one of the four fields "
+        "is required. Rows with a name, an "
         "ID or a MAC address have precedence. OpenStack shows it to administrators only; an OVA has none.",
         json_schema_extra={"minimum": 1, "maximum": 4094},
     )
     mac: str | None = Field(
         default=None,
-        description="The MAC address of one NIC at the source, such as 00:50:56:aa:bb:01. The row has "
+        description="The MAC address of one NIC at the source, such as 00:50:56:aa:bb:01; one of the four "
+        "fields is required. The row has "
         "precedence over all others of this mapping.",
         json_schema_extra={"pattern": _MAC, "maxLength": 17},
     )
@@ -133,7 +135,7 @@ class SharedNetwork(Model):
     destination_network: str | None = Field(
         default=None,
         description="The NetworkAttachmentDefinition, as NAME or NAMESPACE/NAME. NAME alone means the "
-        "namespace of the import. Required for the type multus.",
+        "namespace of the new VM. Required for the type multus.",
         json_schema_extra={"maxLength": LONGEST_DESTINATION},
     )
     network_interface_model: InterfaceModel | None = Field(
@@ -153,16 +155,16 @@ class StorageMatch(Model):
 
     name: str | None = Field(
         default=None,
-        description="Its name at the source. Storage: the name of a datastore (vSphere), a storage domain "
-        "(oVirt), a volume type (OpenStack) or a storage class (KubeVirt). Disk: its label, such as Hard "
-        "disk 2, or its alias.",
+        description="Its name at the source, required if `id` is not set. Storage: the name of a datastore "
+        "(vSphere), a storage domain (oVirt), a volume type (OpenStack) or a storage class (KubeVirt). Disk: "
+        "its label, such as Hard disk 2, or its alias.",
         json_schema_extra=_TEXT,
     )
     id: str | None = Field(
         default=None,
-        description="Its ID at the source. Storage: the managed object ID of a datastore or the ID of a "
-        "storage domain. Disk: its key, its UUID, or its ID in vmferry (disk-0). A row with an ID has "
-        "precedence over one with a name.",
+        description="Its ID at the source, required if `name` is not set. Storage: the managed object ID of "
+        "a datastore or the ID of a storage domain. Disk: its key, its UUID, or its ID in vmferry (disk-0). "
+        "A row with an ID has precedence over one with a name.",
         json_schema_extra=_TEXT,
     )
 
@@ -203,7 +205,7 @@ class SharedDisk(Model):
     storage_class: str | None = Field(
         default=None,
         description="The storage class of the disk; it has precedence over spec.storage. An empty text means "
-        "the default class of the cluster. Without it spec.storage decides.",
+        "the default class of the cluster. The default is what spec.storage says.",
         json_schema_extra={"pattern": _CLASS, "maxLength": LONGEST_OBJECT},
     )
     bus_type: Bus | None = Field(
@@ -216,19 +218,19 @@ class ImportMappingSpec(Model):
 
     networks: Annotated[tuple[SharedNetwork, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="What NICs are attached to. Without a row, the first such NIC of a VM goes to the pod "
-        "network, and the others are left out with a warning. At most 256 rows.",
+        description="What NICs are attached to. The default is no row. Without a row, the first such NIC of "
+        "a VM goes to the pod network, and the others are left out with a warning. At most 256 rows.",
         json_schema_extra=_rows(),
     )
     storage: Annotated[tuple[SharedStorage, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="Storage classes by datastore, storage domain or volume type. Without a row, the "
-        "default class of the cluster is used. At most 256 rows.",
+        description="Storage classes by datastore, storage domain or volume type. The default is no row: "
+        "then the default class of the cluster is used. At most 256 rows.",
         json_schema_extra=_rows(),
     )
     disks: Annotated[tuple[SharedDisk, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="Storage class and bus of single disks. At most 256 rows.",
+        description="Storage class and bus of single disks. The default is no row. At most 256 rows.",
         json_schema_extra=_rows(),
     )
 

@@ -19,11 +19,9 @@ Json = dict[str, Any]
 
 _NULLABLE: Final = ("string", "array")
 RULES: Final = "x-kubernetes-validations"
-_KEPT: Final = (
-    *("format", "enum", "minLength", "maxLength", "pattern", "minimum", "maximum", "maxItems"),
-    "maxProperties",
-    RULES,
-)
+_BOUNDS: Final = ("maxLength", "minimum", "maximum", "maxItems", RULES)
+"""What a lenient schema keeps of a field: only fields of vmferry's own have them."""
+_KEPT: Final = ("format", "enum", "minLength", "pattern", "minItems", "maxProperties", *_BOUNDS)
 """What a strict schema keeps of a field."""
 
 
@@ -48,11 +46,11 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
         schema["enum"] = [*node["enum"], ""]
     if kind == "array":
         schema["items"] = _item(node["items"], defs)
+        if "x-longest" in node:
+            schema["items"]["maxLength"] = node["x-longest"]
     if kind == "object":
         schema["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
-    if RULES in node:
-        schema[RULES] = node[RULES]
-    return schema
+    return {**schema, **{key: node[key] for key in _BOUNDS if key in node}}
 
 
 def strict(model: type[BaseModel]) -> Json:
@@ -72,8 +70,14 @@ def _strict(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     schema: Json = {"type": node["type"], **text, **{key: node[key] for key in _KEPT if key in node}}
     if node["type"] == "array":
         schema["items"] = _strict(node["items"], defs)
+        if "x-longest" in node:
+            schema["items"]["maxLength"] = node["x-longest"]
     if node["type"] == "object" and "properties" not in node:  # a map of texts
-        schema["additionalProperties"] = {"type": "string", "maxLength": node["x-longest"]}
+        schema["additionalProperties"] = {
+            "type": "string",
+            "maxLength": node["x-longest"],
+            **node.get("x-values", {}),
+        }
     elif node["type"] == "object":
         required = [name for name, part in node["properties"].items() if part.get("x-required")]
         if required:

@@ -10,27 +10,47 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from steps.model import hosts, kubeconfig
 from steps.model.naming import is_namespace, shown
 from steps.model.sources import SourceKind
-from workflows.api.base import Flag, Model, none_to_list
+from workflows.api.base import Flag, Model, none_to_list, rules
 from workflows.api.resources import Metadata
-from workflows.api.spec import STRUCT, SecretReference, Text
+from workflows.api.spec import DNS_LABEL_OR_EMPTY, LONGEST_LABEL, STRUCT, SecretReference, Text
 
 OPENSTACK_PAUSE: Final = 10
 """vm-import-controller's default for uploadImageRetryDelay."""
 _INTERFACES: Final = ("public", "internal", "admin")
 MOST_REDIRECT_HOSTS: Final = 64
 _LAST_PORT: Final = 65535
+LONGEST_HOST: Final = 255
+LONGEST_URL: Final = 2048
+LONGEST_PRINT: Final = 128
+"""Characters of a SHA-256 fingerprint with something between its bytes."""
+_PORT: Final[dict[str, Any]] = {"minimum": 0, "maximum": _LAST_PORT}
+_PRINT: Final = rules(
+    (
+        "self.matches('^[0-9A-Fa-f: ]*$')",
+        "it is not a fingerprint: write the SHA-1 (40) or SHA-256 (64 hexadecimal digits) of the certificate",
+    )
+)
+_HTTPS: Final = rules(
+    ("self.matches('^$|^[hH][tT][tT][pP][sS]://[^/]')", "it is not an https URL: write https://HOST")
+)
+_HOSTS: Final = rules(
+    (
+        "self.all(one, one != '' && self.exists_one(other, other == one))",
+        "redirectHosts has an empty entry, or one twice: remove it",
+    )
+)
 
 Insecure = Annotated[
     Flag,
     Field(
         alias="insecureSkipTLSVerify",
-        description="do not verify the certificate of the source; default false: it is verified against the "
-        "CA in the Secret, or else against the CAs of the system",
+        description="Whether the certificate of the source is not verified. The default is false: it is "
+        "verified against the CA in the Secret, or else against the CAs of the system.",
     ),
 ]
 
@@ -60,6 +80,13 @@ class SourceSpec(Model):
 
     credentials: SecretReference | None = None
     insecure_skip_tls_verify: Insecure = False
+    profile: Text = Field(
+        default="",
+        description="The profile of the installation for the checks of this source, and for imports that "
+        "name none: placement and second network of the pods, proxy, scratch. The default is that of the "
+        "installation.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
+    )
 
     @property
     def address(self) -> str:
@@ -95,15 +122,25 @@ class VmwareSourceSpec(SourceSpec):
     FROM_ENVIRONMENT = ("endpoint", "dc")
     HAS_FOLDERS = True
 
-    endpoint: Text = Field(default="", description="URL of the SDK, such as https://vcenter/sdk")
-    dc: Text = Field(default="", description="name or inventory path of the datacenter")
+    endpoint: Text = Field(
+        default="", description="The URL of the SDK, such as https://vcenter.example.com/sdk. Required."
+    )
+    dc: Text = Field(
+        default="",
+        description="The name or the inventory path of the datacenter. The default is the only datacenter, "
+        "or the one that has the VM if it is given by its inventory path.",
+    )
     credentials: SecretReference | None = Field(
         default=None,
-        description="Secret with username, password and optionally caCert (PEM), thumbprint",
+        description="The Secret with username, password and optionally caCert (PEM) and thumbprint. "
+        "Required.",
         json_schema_extra=STRUCT,
     )
     thumbprint: Text = Field(
-        default="", description="SHA-1 or SHA-256 fingerprint of the one certificate to trust, as hex"
+        default="",
+        description="The SHA-1 or SHA-256 fingerprint of the one certificate to trust, in hexadecimal. The "
+        "default is none: the certificate is verified by its CA.",
+        json_schema_extra={"maxLength": LONGEST_PRINT, **_PRINT},
     )
 
     def plan_fields(self) -> dict[str, Any]:
@@ -134,22 +171,42 @@ class OpenstackSourceSpec(SourceSpec):
     )
     FROM_ENVIRONMENT = ("endpoint", "region")
 
-    endpoint: Text = Field(default="", description="URL of Keystone, such as https://host:5000/v3")
-    region: Text = Field(default="", description="region of the services")
+    endpoint: Text = Field(
+        default="", description="The URL of Keystone, such as https://cloud.example.com:5000/v3. Required."
+    )
+    region: Text = Field(
+        default="", description="The region of the services. The default is the only region of the catalogue."
+    )
     credentials: SecretReference | None = Field(
         default=None,
-        description="Secret with username, password, project_name, domain_name and optionally ca_cert (PEM)",
+        description="The Secret with username, password, project_name, domain_name and optionally ca_cert "
+        "(PEM), or with an application credential. Required.",
         json_schema_extra=STRUCT,
     )
     interface: Text = Field(
-        default="", description="which endpoints to use: public, internal or admin; default public"
+        default="",
+        description="Which endpoints of the services are used: public, internal or admin. The default is "
+        "public.",
+        json_schema_extra={
+            "maxLength": 16,
+            **rules(
+                (
+                    "self in ['', 'public', 'internal', 'admin']",
+                    "interface is not a kind of endpoints: write public, internal or admin",
+                )
+            ),
+        },
     )
     upload_image_retry_count: int = Field(
         default=0,
-        description="how often one attempt checks whether the image of a volume is active; default 30, or "
-        "more for a large volume",
+        description="How often one attempt checks whether the image of a volume is active: a number of "
+        "checks. Numbers below 1 mean the default. The default is 30, or more for a large volume.",
     )
-    upload_image_retry_delay: int = Field(default=0, description="seconds between two checks; default 10")
+    upload_image_retry_delay: int = Field(
+        default=0,
+        description="The seconds between two such checks. Numbers below 1 mean the default. The default is "
+        "10 seconds.",
+    )
 
     def plan_fields(self) -> dict[str, Any]:
         looks, pause = self.upload_image_retry_count, self.upload_image_retry_delay
@@ -184,19 +241,22 @@ class OvaSourceSpec(SourceSpec):
     NEEDS_SECRET = False
     LONE_VM_NEEDS_NO_NAME = True
 
-    url: Text = Field(default="", description="http or https URL of the archive")
+    url: Text = Field(default="", description="The http or https URL of the archive. Required.")
     http_timeout_seconds: int | None = Field(
         default=None,
-        description="seconds that the download of one disk may take; default, and 0: as long as bytes arrive",
+        description="How many seconds the download of one disk may take. Numbers below 1 mean the default. "
+        "The default is no limit, as long as bytes arrive.",
     )
     credentials: SecretReference | None = Field(
-        default=None, description="Secret with username and password, and ca.crt (PEM), all optional"
+        default=None,
+        description="The Secret with username, password and ca.crt (PEM), all optional. The default is none.",
     )
     redirect_hosts: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="other hosts to which the server may redirect, such as a CDN: HOST, *.DOMAIN for all "
-        "hosts of a domain, or * for all hosts; the host of the URL and those of the installation need no "
-        "entry",
+        description="Other hosts to which the server may redirect, such as a CDN: HOST, *.DOMAIN for all "
+        "hosts of a domain, or * for all hosts. The host of the URL and those of the installation need no "
+        "entry. The default is none. At most 64 entries.",
+        json_schema_extra={"maxItems": MOST_REDIRECT_HOSTS, "x-longest": LONGEST_HOST, **_HOSTS},
     )
 
     def plan_fields(self) -> dict[str, Any]:
@@ -234,21 +294,31 @@ class OvirtSourceSpec(SourceSpec):
     KEYS = ("username", "password", "caCert", "ca.cert")
     FROM_ENVIRONMENT = ("endpoint", "cluster")
 
-    endpoint: Text = Field(default="", description="URL of the API, such as https://host/ovirt-engine/api")
+    endpoint: Text = Field(
+        default="",
+        description="The URL of the API, such as https://engine.example.com/ovirt-engine/api. Required.",
+    )
     cluster: Text = Field(
-        default="", description="name or id of the only cluster to import from; default: all clusters"
+        default="",
+        description="The name or the ID of the only cluster to import from. The default is all clusters.",
     )
     credentials: SecretReference | None = Field(
         default=None,
-        description="Secret with username (such as admin@internal), password and optionally caCert (PEM)",
+        description="The Secret with username (such as admin@internal), password and optionally caCert "
+        "(PEM). Required.",
         json_schema_extra=STRUCT,
     )
     image_daemon_port: int = Field(
         default=0,
-        description="port of ovirt-imageio on the hosts; default 54322 (ImageDaemonPort of the engine)",
+        description="The port number of ovirt-imageio on the hosts (ImageDaemonPort of the engine). 0 means "
+        "the default. The default is 54322.",
+        json_schema_extra=_PORT,
     )
     image_proxy_port: int = Field(
-        default=0, description="port of ovirt-imageio on the engine, which passes disks on; default 54323"
+        default=0,
+        description="The port number of ovirt-imageio on the engine, which passes disks on. 0 means the "
+        "default. The default is 54323.",
+        json_schema_extra=_PORT,
     )
 
     def plan_fields(self) -> dict[str, Any]:
@@ -260,7 +330,7 @@ class OvirtSourceSpec(SourceSpec):
             ("imageDaemonPort", self.image_daemon_port),
             ("imageProxyPort", self.image_proxy_port),
         ):
-            if port > _LAST_PORT:
+            if not 0 <= port <= _LAST_PORT:
                 yield f"spec.{name} {port} is not a port; write 1 to {_LAST_PORT}"
 
 
@@ -281,25 +351,46 @@ class KubeVirtSourceSpec(SourceSpec):
     ACCOUNT_KEYS = (kubeconfig.KEY,)
     FROM_ENVIRONMENT = ("endpoint", "namespace")
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.exportThumbprint) || self.exportThumbprint == '' || "
+                "(has(self.exportAddress) && self.exportAddress != '')",
+                "exportThumbprint is for exportAddress, which is not set: write it, or remove "
+                "exportThumbprint",
+            )
+        )
+    )
+
     endpoint: Text = Field(
-        default="", description="URL of the API server, as in the kubeconfig, such as https://host:6443"
+        default="",
+        description="The URL of the API server, as in the kubeconfig, such as https://host.example.com:6443. "
+        "Required.",
+        json_schema_extra={"maxLength": LONGEST_URL, **_HTTPS},
     )
     namespace: Text = Field(
-        default="", description="namespace of the VMs; default: that of the context of the kubeconfig"
+        default="",
+        description="The namespace of the VMs. The default is that of the context of the kubeconfig.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
     )
     export_address: Text = Field(
         default="",
-        description="URL under which the Service virt-exportproxy of the source can be reached, such as "
-        "https://export.example.com; default: as the export names it, by its Ingress or within the cluster",
+        description="The URL under which the Service virt-exportproxy of the source can be reached, such as "
+        "https://export.example.com. The default is what the export names: its Ingress, or its address "
+        "within the cluster.",
+        json_schema_extra={"maxLength": LONGEST_URL, **_HTTPS},
     )
     export_thumbprint: Text = Field(
         default="",
-        description="SHA-1 or SHA-256 fingerprint of the one certificate to trust at exportAddress, as hex; "
-        "default: the certificate is verified by the CA that KubeVirt names, or else those of the system",
+        description="The SHA-1 or SHA-256 fingerprint of the one certificate to trust at exportAddress, in "
+        "hexadecimal. The default is none: the certificate is verified by the CA that KubeVirt names, or "
+        "else by those of the system.",
+        json_schema_extra={"maxLength": LONGEST_PRINT, **_PRINT},
     )
     credentials: SecretReference | None = Field(
         default=None,
-        description="Secret with the key kubeconfig: one context, with everything inside of it",
+        description="The Secret with the key kubeconfig: one context, with everything inside of it. "
+        "Required.",
         json_schema_extra=STRUCT,
     )
 

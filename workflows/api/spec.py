@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from steps.model.kinds import API_VERSION, GROUP
-from steps.model.plan import ClusterTarget, DiskForm, Gate, InterfaceModel, MacPolicy, OnFailure
+from steps.model.plan import Bus, ClusterTarget, DiskForm, Gate, InterfaceModel, MacPolicy, OnFailure
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
 from workflows.api.vm import VirtualMachineSettings
@@ -37,6 +37,35 @@ STRICT: Final[dict[str, Any]] = {"x-strict": True}
 ANY_TEXT: Final[dict[str, Any]] = {"x-any-text": True}
 """For `workflows.api.schema`: a string whose few valid values are not in vm-import-controller's schema."""
 
+SCHEMA_ROWS: Final = 1024
+"""Rows of networkMapping that the schema accepts, more than any import has: its rules need a bound.
+
+An import with more than `workflows.plan.MOST_NETWORKS` is reported in its condition.
+"""
+LONGEST_LABEL: Final = 63
+LONGEST_OBJECT: Final = 253
+LONGEST_DISK: Final = 256
+"""Characters of the label or the key of a disk. A volume of OpenStack has a name of at most 255."""
+DNS_LABEL_OR_EMPTY: Final = rules(
+    (
+        "self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$')",
+        "it is not a valid name: use at most 63 lower-case letters, digits and '-'",
+    )
+)
+OBJECT_NAME: Final = rules(
+    (
+        "self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$')",
+        "it is not a valid name: use lower-case letters, digits, '-' and '.'",
+    )
+)
+_MEMORY: Final = rules(
+    (
+        "self == '' || (self.matches('^[0-9]{1,18}([.][0-9]{1,9})?([KMGTP]i|[kMGTP])?$') && "
+        "self.matches('[1-9]'))",
+        "memory is not a positive quantity: write one such as 8Gi or 512Mi",
+    )
+)
+
 NicChoice = Annotated[InterfaceModel | None, BeforeValidator(_empty_to_none)]
 """An interface model, null, or the empty string, which vm-import-controller's schema also allows."""
 
@@ -44,8 +73,10 @@ NicChoice = Annotated[InterfaceModel | None, BeforeValidator(_empty_to_none)]
 class SecretReference(Model):
     """Where the credentials are."""
 
-    name: Text = Field(default="", description="name of the Secret")
-    namespace: Text = Field(default="", description="its namespace; default: that of this object")
+    name: Text = Field(default="", description="The name of the Secret. Required if there are credentials.")
+    namespace: Text = Field(
+        default="", description="The namespace of the Secret. The default is that of this object."
+    )
 
 
 class NetworkType(enum.StrEnum):
@@ -62,22 +93,52 @@ class NetworkType(enum.StrEnum):
 class NetworkMapping(Model):
     """The destination network for the NICs of a network at the source."""
 
-    source_network: Text = Field(default="", description="name or inventory path of the source's network")
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.type) || (self.type != 'pod' && self.type != 'ignored') || "
+                "!has(self.destinationNetwork) || self.destinationNetwork.size() == 0",
+                "a row of the type pod or ignored has no destinationNetwork: remove one of the two",
+            ),
+            (
+                "!has(self.type) || self.type == '' || "
+                "(has(self.sourceNetwork) && self.sourceNetwork.size() > 0)",
+                "a row with a type needs sourceNetwork: write the network at the source",
+            ),
+            (
+                "!has(self.type) || self.type != 'multus' || "
+                "(has(self.destinationNetwork) && self.destinationNetwork.size() > 0)",
+                "a row of the type multus needs destinationNetwork: write it, or the type pod or ignored",
+            ),
+            (
+                "!has(self.type) || self.type != 'ignored' || !has(self.mac) || self.mac == ''",
+                "a row of the type ignored leaves the NICs out, so mac has no effect: remove it",
+            ),
+        )
+    )
+
+    source_network: Text = Field(
+        default="",
+        description="The network at the source, by its name or its inventory path. Required in each row.",
+    )
     destination_network: Text = Field(
-        default="", description="NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition"
+        default="",
+        description="The NetworkAttachmentDefinition, as NAME or NAMESPACE/NAME. NAME alone means the "
+        "namespace of the new VM. Required for the type multus.",
     )
     type: Annotated[NetworkType | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
-        description="multus: these NICs are bridged to destinationNetwork; pod: they go to the network of "
-        "the pods, which only one NIC of a VM can have; ignored: the VM does not get them; default multus",
+        description="What these NICs become. multus: they are bridged to destinationNetwork. pod: they go to "
+        "the network of the pods, which only one NIC of a VM can have. ignored: the VM does not get them. "
+        "The default is multus.",
     )
     network_interface_model: NicChoice = Field(
-        default=None, description="model of these NICs; default: that of the source"
+        default=None, description="The model of these NICs. The default is that of the source."
     )
     mac: Annotated[MacPolicy | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
-        description="keep: these NICs keep the MAC addresses of the source; new: the target chooses new "
-        "ones; default keep",
+        description="Which MAC addresses these NICs get. keep: those of the source. new: the target chooses "
+        "new ones. The default is keep.",
     )
 
 
@@ -96,16 +157,25 @@ class AccessMode(enum.StrEnum):
     READ_WRITE_MANY = "ReadWriteMany"
 
 
+def _is_given(*names: str) -> str:
+    """In CEL: whether one of these optional texts is neither absent, null nor empty."""
+    return " || ".join(f"(has(self.{name}) && self.{name} != '')" for name in names)
+
+
 class DiskMapping(Model):
     """Settings for one disk."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.skip) || !self.skip || !(has(self.name) || has(self.accessMode) || "
-                "has(self.volumeMode))",
+                _is_given("sourceDisk"),
+                "a row needs sourceDisk: write the ID (disk-0), the label or the key of the disk",
+            ),
+            (
+                "!has(self.skip) || !self.skip || "
+                f"!({_is_given('storageClass', 'busType', 'as', 'name', 'accessMode', 'volumeMode')})",
                 "skip leaves the disk out, so the other fields have no effect: remove them",
-            )
+            ),
         )
     )
 
@@ -118,21 +188,36 @@ class DiskMapping(Model):
         return given
 
     source_disk: Text = Field(
-        default="", description="the disk: its ID in vmferry (disk-0), or its label or key at the source"
+        default="",
+        description="The disk, by its ID in vmferry (disk-0), or by its label or key at the source. "
+        "Required.",
+        json_schema_extra={"maxLength": LONGEST_DISK},
     )
     storage_class: Text = Field(
         default="",
-        description="storage class of this disk; default: spec.storageClass, else that of the mapping; with "
-        "a mapping, an empty text means the default class of the cluster",
+        description="The storage class of this disk. The default is spec.storageClass, else that of the "
+        "mapping. With a mapping, an empty text means the default class of the cluster.",
+        json_schema_extra={"maxLength": LONGEST_OBJECT, **OBJECT_NAME},
     )
     bus_type: Text = Field(
-        default="", description="bus of this disk (virtio, scsi, sata, usb); default: that of the source"
+        default="",
+        description="The bus of this disk: virtio, scsi, sata or usb. The default is that of the source.",
+        json_schema_extra={
+            "maxLength": 16,
+            **rules(
+                (
+                    f"self in {['', *map(str, Bus)]}",
+                    f"busType is not a bus: write {', '.join([*Bus][:-1])} or {[*Bus][-1]}",
+                )
+            ),
+        },
     )
     as_: Annotated[DiskForm | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
         alias="as",
-        description="target harvester: what the disk becomes. image: an image of Harvester, and a volume "
-        "over it; volume: a volume of the storage class, on which the disk lands directly; default image",
+        description="Target harvester: what the disk becomes. image: an image of Harvester, and a volume "
+        "over it. volume: a volume of the storage class, on which the disk lands directly. The default is "
+        "image.",
     )
     skip: Flag | None = Field(
         default=None,
@@ -143,7 +228,7 @@ class DiskMapping(Model):
         default=None,
         description="The name of the volume of this disk: at most 63 lower-case letters, digits and '-'. It "
         "must not exist yet. The default is the name of the VM and the ID of the disk, such as web-disk-0.",
-        json_schema_extra={"maxLength": 63},
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
     )
     access_mode: Annotated[AccessMode | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
@@ -158,89 +243,166 @@ class DiskMapping(Model):
     )
 
 
-_IGNORED: Final = "accepted for compatibility; ignored"
+_IGNORED: Final = "Accepted for compatibility with vm-import-controller, and ignored."
 _KINDS: Final = " or ".join((", ".join([*SourceKind][:-1]), [*SourceKind][-1]))
 
 
 class SourceReference(Model):
     """The source of the VM: an ObjectReference of which four fields are used."""
 
-    api_version: Text = Field(default="", description=API_VERSION)
-    kind: Text = Field(default="", description=_KINDS)
-    name: Text = Field(default="", description="name of the source")
-    namespace: Text = Field(default="", description="its namespace; default: that of the import")
-    uid: Text = Field(default="", description="accepted for compatibility; ignored", exclude=True)
-    resource_version: Text = Field(
-        default="", description="accepted for compatibility; ignored", exclude=True
+    api_version: Text = Field(
+        default="", description=f"The API version of the source. The default is {API_VERSION}."
     )
-    field_path: Text = Field(default="", description="accepted for compatibility; ignored", exclude=True)
+    kind: Text = Field(default="", description=f"The kind of the source: {_KINDS}. Required.")
+    name: Text = Field(default="", description="The name of the source. Required.")
+    namespace: Text = Field(
+        default="",
+        description="The namespace of the source. Another namespace must allow it with the annotation "
+        f"{GROUP}/allowed-namespaces on the source. The default is that of the import.",
+    )
+    uid: Text = Field(default="", description=_IGNORED, exclude=True)
+    resource_version: Text = Field(default="", description=_IGNORED, exclude=True)
+    field_path: Text = Field(default="", description=_IGNORED, exclude=True)
 
 
 class MappingReference(Model):
     """The ImportMapping whose rows an import uses, too."""
 
-    name: Text = Field(default="", description="name of the ImportMapping")
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                _is_given("name"),
+                "importMapping.name is empty: write the name of an ImportMapping, or remove importMapping",
+            )
+        )
+    )
+
+    name: Text = Field(
+        default="",
+        description="The name of the ImportMapping. Required.",
+        json_schema_extra={"maxLength": LONGEST_OBJECT, **OBJECT_NAME},
+    )
     namespace: Text = Field(
         default="",
-        description="its namespace; default: that of the import; another namespace must allow it with the "
-        f"annotation {GROUP}/allowed-namespaces",
+        description="The namespace of the ImportMapping. Another namespace must allow it with the annotation "
+        f"{GROUP}/allowed-namespaces on the mapping. The default is that of the import.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
     )
+
+
+_RULES: Final = (
+    (
+        "!has(self.virtualMachine) || !has(self.virtualMachine.instancetype) || "
+        "(!has(self.cpus) && (!has(self.memory) || self.memory == ''))",
+        "virtualMachine.instancetype gives the VM its CPU and memory: remove it, or cpus and memory",
+    ),
+    (
+        "!has(self.virtualMachine) || !has(self.virtualMachine.powerState) || !has(self.startVirtualMachine)",
+        "virtualMachine.powerState and startVirtualMachine are both set: keep powerState",
+    ),
+    (
+        "!has(self.virtualMachine) || !has(self.virtualMachine.runStrategy) || "
+        "self.virtualMachine.runStrategy == 'Manual' || !has(self.startVirtualMachine) || "
+        "self.startVirtualMachine",
+        "KubeVirt starts a VM with that virtualMachine.runStrategy, but startVirtualMachine is false: remove "
+        "runStrategy, or write powerState instead of startVirtualMachine",
+    ),
+    (
+        "!has(self.target) || self.target != 'harvester' || !has(self.virtualMachine) || "
+        "!has(self.virtualMachine.instancetype)",
+        "virtualMachine.instancetype cannot be used with the target harvester, which sets the CPU of each VM "
+        "itself: remove it, and set cpus and memory",
+    ),
+    (
+        "!has(self.target) || self.target != 'kubevirt' || !has(self.diskMapping) || "
+        "self.diskMapping.all(row, !has(row.as) || row.as != 'image')",
+        "diskMapping has `as: image`, but the target kubevirt has no images: remove `as`",
+    ),
+    (
+        "!has(self.target) || self.target != 'harvester' || !has(self.diskMapping) || "
+        "self.diskMapping.all(row, (has(row.as) && row.as == 'volume') || "
+        "((!has(row.accessMode) || row.accessMode == '') && (!has(row.volumeMode) || row.volumeMode == '')))",
+        "diskMapping has accessMode or volumeMode for an image of Harvester, which has its own: remove them, "
+        "or write `as: volume`",
+    ),
+)
+"""Rules over several fields. `workflows.plan` and `workflows.vm_settings` have the same for files."""
+_DISK_ROWS: Final = rules(
+    (
+        "self.size() > 128 || self.all(one, !has(one.sourceDisk) || one.sourceDisk == '' || "
+        "self.exists_one(other, has(other.sourceDisk) && other.sourceDisk == one.sourceDisk))",
+        "two rows have the same sourceDisk, so it is not clear which one counts: keep one of them",
+    ),
+    (
+        "self.size() > 128 || self.all(one, !has(one.name) || one.name == '' || "
+        "self.exists_one(other, has(other.name) && other.name == one.name))",
+        "two rows have the same name, but a volume is for one disk: write different names",
+    ),
+)
+"""The cost grows with the square of the rows, and the API server refuses what costs too much. In longer lists
+only `workflows.plan` looks for rows that stand twice.
+"""
+_APPROVALS: Final = rules(
+    (
+        "self.all(one, self.exists_one(other, other == one))",
+        "approvals names a step twice: keep one of them",
+    )
+)
 
 
 class VirtualMachineImportSpec(Model):
     """Which VM to import, and how to create it."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.virtualMachine) || !has(self.virtualMachine.instancetype) || "
-                "(!has(self.cpus) && (!has(self.memory) || self.memory == ''))",
-                "virtualMachine.instancetype gives the VM its CPU and memory: remove it, or cpus and memory",
-            ),
-            (
-                "!has(self.virtualMachine) || !has(self.virtualMachine.powerState) || "
-                "!has(self.startVirtualMachine)",
-                "virtualMachine.powerState and startVirtualMachine are both set: keep powerState",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(*_RULES))
 
-    source_cluster: SourceReference = Field(default=SourceReference(), description="the source of the VM")
+    source_cluster: SourceReference = Field(
+        default=SourceReference(), description="The source that has the VM. Required."
+    )
     virtual_machine_name: Text = Field(
-        default="", description="name or ID of the VM at its source; VMware: also its inventory path"
+        default="",
+        description="The name or the ID of the VM at its source. VMware: also its inventory path. Required.",
     )
     folder: str | None = Field(
         default=None,
-        description="VMware: the folder of the VM, below the datacenter's vm folder; oVirt: its cluster; "
-        "KubeVirt: its namespace",
+        description="Where the VM is, if several VMs have its name. VMware: the folder, below the vm folder "
+        "of the datacenter. oVirt: the cluster. KubeVirt: the namespace. The default is anywhere.",
     )
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="to which network a NIC is attached; the first NIC without a row goes to the pod network",
+        description="To which network each NIC is attached. The default is no row: then the first NIC goes "
+        "to the network of the pods. At most 64 rows.",
+        json_schema_extra={"maxItems": SCHEMA_ROWS},
     )
     import_mapping: MappingReference | None = Field(
         default=None,
-        description="an ImportMapping, whose rows many imports share; the rows and the storage class of this "
-        "import have precedence",
+        description="An ImportMapping, whose rows many imports share. The rows and the storage class of this "
+        "import have precedence. The default is none.",
     )
     default_network_interface_model: NicChoice = Field(
-        default=None, description="model of NICs whose model is unknown; default virtio"
+        default=None, description="The model of NICs whose model is unknown. The default is virtio."
     )
-    storage_class: Text = Field(default="", description="storage class of the disks; default: the cluster's")
+    storage_class: Text = Field(
+        default="",
+        description="The storage class of the disks. The default is that of the mapping, else that of the "
+        "cluster.",
+    )
     default_disk_bus_type: Annotated[
         Literal["virtio", "scsi", "sata", "usb"] | None, BeforeValidator(_empty_to_none)
     ] = Field(
         default=None,
-        description="bus (virtio, scsi, sata, usb) of disks whose bus is unknown; default virtio",
+        description="The bus of disks whose bus is unknown: virtio, scsi, sata or usb. The default is "
+        "virtio.",
         json_schema_extra=ANY_TEXT,
     )
     force_power_off: Flag | None = Field(
-        default=None, description="VMware: power the VM off instead of shutting its guest down"
+        default=None,
+        description="VMware and oVirt: whether the VM is powered off hard, instead of shutting its guest "
+        "down. The default is false.",
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,
-        description="VMware: seconds that the guest may take to shut down before the VM is powered off; "
-        "default 60",
+        description="VMware: for how many seconds the guest may shut down before the VM is powered off. "
+        "Numbers below 1 mean the default. The default is 60 seconds.",
         json_schema_extra=STRUCT,
     )
     power_off_without_guest_tools: Flag | None = Field(
@@ -250,55 +412,82 @@ class VirtualMachineImportSpec(Model):
         "failure. A VM with Tools is shut down. The default is false: the import of a running VM without "
         "Tools is refused.",
     )
+    profile: Text = Field(
+        default="",
+        description="The profile of the installation: scratch, the placement and the second network of the "
+        "pods, and the proxy. Its administrator knows which profiles there are. The default is the profile "
+        "of the source, else that of the installation.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
+    )
     skip_preflight_checks: Flag | None = Field(
         default=None,
-        description="skip the checks of networks and guest tools at the source; a quota there, and the "
-        "capacity and the nodes of the target, only warn",
+        description="Whether the checks of networks and guest tools at the source are skipped, and a quota "
+        "there and the capacity and the nodes of the target only warn. The default is false.",
     )
     target_virtual_machine_name: Text = Field(
-        default="", description="name of the new VM; default: the name at the source, made valid"
+        default="",
+        description="The name of the new VM: at most 63 lower-case letters, digits and '-'. The default is "
+        "the name at the source, made valid.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
     )
     target: Annotated[ClusterTarget | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
-        description="harvester: the disks become images of Harvester; kubevirt: the disks become DataVolumes "
-        "of CDI, for a cluster without Harvester; default: the setting of the installation",
+        description="Where the VM goes. harvester: the disks become images of Harvester. kubevirt: the disks "
+        "become DataVolumes of CDI, for a cluster without Harvester. The default is the setting of the "
+        "installation.",
     )
     disk_mapping: Annotated[tuple[DiskMapping, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="storage class, bus and form of single disks"
+        default=(),
+        description="Storage class, bus, form and name of single disks. The default is no row. At most 256 "
+        "rows.",
+        json_schema_extra={"maxItems": 256, **_DISK_ROWS},
     )
     cpus: int | None = Field(
-        default=None, description="virtual CPUs of the new VM; default: those of the source"
+        default=None,
+        description="The number of virtual CPUs of the new VM, at least 1. The default is that of the "
+        "source.",
+        json_schema_extra={"minimum": 1},
     )
     memory: Text = Field(
-        default="", description="memory of the new VM, as a quantity such as 8Gi; default: that of the source"
+        default="",
+        description="The memory of the new VM: a quantity in whole MiB, such as 8Gi or 512Mi. The default is "
+        "that of the source.",
+        json_schema_extra={"maxLength": 32, **_MEMORY},
     )
     start_virtual_machine: Flag | None = Field(
-        default=None, description="whether to start the new VM; default true"
+        default=None,
+        description="Whether the new VM is started at the end. virtualMachine.powerState says more. The "
+        "default is true.",
     )
     virtual_machine: VirtualMachineSettings | None = Field(
         default=None,
         description="What the new VM gets in addition to what it has at its source: labels, scheduling, run "
-        "strategy, power state, instancetype, a patch.",
+        "strategy, power state, instancetype, a patch. The default is nothing.",
         json_schema_extra=STRICT,
     )
     dry_run: Flag | None = Field(
         default=None,
-        description="change nothing: the plan and the manifest of the VM are written to a ConfigMap",
+        description="Whether nothing is changed, and the plan and the manifest of the VM are written to a "
+        "ConfigMap. The default is false.",
     )
     approvals: Annotated[tuple[Gate, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="steps that wait until a person approves them with the annotation "
-        f"{GROUP}/approve: poweroff or start",
+        description="Steps that wait until a person approves them with the annotation "
+        f"{GROUP}/approve: poweroff or start. The default is none.",
+        json_schema_extra={"maxItems": len(Gate), **_APPROVALS},
     )
     on_failure: Annotated[OnFailure | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
-        description="what happens to the source VM if the import fails for good or is cancelled. keepOff: a "
-        "VM that the import shut down stays off, and a retry resumes; restorePower: it is started again, and "
-        "a retry copies everything again; default keepOff",
+        description="What happens to the source VM if the import fails for good or is cancelled. keepOff: a "
+        "VM that the import shut down stays off, and a retry resumes. restorePower: it is started again, and "
+        "a retry copies everything again. The default is keepOff.",
     )
     suspend: Flag | None = Field(
-        default=None, description="if true, no further step starts; running steps finish"
+        default=None,
+        description="Whether no further step starts; running steps finish. The default is false.",
     )
     cancel: Flag | None = Field(
-        default=None, description="if true, the import stops and releases what it holds at the source"
+        default=None,
+        description="Whether the import stops and releases what it holds at the source. The default is "
+        "false.",
     )

@@ -69,12 +69,16 @@ class Reported(Model):
 class Condition(Reported):
     """One condition. Times are RFC 3339 strings."""
 
-    type: Text = Field(default="", description="what the condition is about")
-    status: Text = Field(default="", description="True, False or Unknown")
-    last_update_time: Text = Field(default="", description="when this condition last changed")
-    last_transition_time: Text = Field(default="", description="when its status last changed")
-    reason: Text = Field(default="", description="the reason, in one word")
-    message: Text = Field(default="", description="the reason, for people")
+    type: Text = Field(default="", description="What the condition is about, such as VMPoweredOff.")
+    status: Text = Field(default="", description="Whether it holds: True, False or Unknown.")
+    last_update_time: Text = Field(
+        default="", description="When this condition last changed, as RFC 3339 in UTC."
+    )
+    last_transition_time: Text = Field(
+        default="", description="When its status last changed, as RFC 3339 in UTC."
+    )
+    reason: Text = Field(default="", description="The reason of the status, in one word.")
+    message: Text = Field(default="", description="The reason of the status, as a text for people.")
 
 
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(none_to_list)]
@@ -83,55 +87,75 @@ Conditions = Annotated[tuple[Condition, ...], BeforeValidator(none_to_list)]
 class Verification(Reported):
     """The last attempt to verify a source, and the failed ones before it."""
 
-    time: Text = Field(default="", description="when the last attempt ended")
-    failures: int = Field(default=0, description="failed attempts in a row")
-    refusals: int = Field(default=0, description="how many of them refused the credentials")
-    credentials: Text = Field(default="", description="version of the Secret that was used")
-    check: Text = Field(default="", description="uid of the pod that made the attempt")
+    time: Text = Field(default="", description="When the last attempt ended, as RFC 3339 in UTC.")
+    failures: int = Field(default=0, description="The number of failed attempts in a row.")
+    refusals: int = Field(default=0, description="The number of them that refused the credentials.")
+    credentials: Text = Field(default="", description="The version of the Secret that was used.")
+    check: Text = Field(default="", description="The UID of the pod that made the attempt.")
 
 
 class SourceStatus(Reported):
     """The status of a source."""
 
-    status: Text = Field(default="", description="clusterReady or clusterNotReady")
-    conditions: Conditions = Field(default=(), description="ClusterReady and ClusterError")
-    message: Text = Field(default="", description="what is wrong and what to do")
-    observed_generation: int = Field(default=0, description="generation of the spec that was processed")
+    status: Text = Field(
+        default="", description="Whether the source can be used: clusterReady or clusterNotReady."
+    )
+    conditions: Conditions = Field(default=(), description="The conditions ClusterReady and ClusterError.")
+    message: Text = Field(
+        default="", description="What is wrong and what to do; empty while the source is ready."
+    )
+    observed_generation: int = Field(
+        default=0, description="The generation number of the spec that was processed."
+    )
     verification: Annotated[Verification, BeforeValidator(_none_to_mapping)] = Field(
-        default=Verification(), description="the last attempt, and how many have failed"
+        default=Verification(), description="The last attempt to reach the source, and how many have failed."
     )
 
 
 class DiskImportStatus(Reported):
     """The status of one disk."""
 
-    disk: Text = Field(default="", description="ID of the disk")
+    disk: Text = Field(default="", description="The ID of the disk in vmferry, such as disk-0.")
     disk_name: Text = Field(
-        default="", description="name of the disk's volume, with .img; its ID until admit has chosen the name"
+        default="",
+        description="The name of the volume of the disk, with .img; the ID of the disk until admit has "
+        "chosen the name.",
     )
-    disk_size: int = Field(default=0, description="capacity in bytes")
-    disk_local_path: Text = Field(default="", description="of vm-import-controller; never set")
-    disk_route: Text = Field(default="", description="of vm-import-controller; never set")
+    disk_size: int = Field(default=0, description="The capacity of the disk in bytes.")
+    disk_local_path: Text = Field(
+        default="", description="A field of vm-import-controller, which vmferry never sets."
+    )
+    disk_route: Text = Field(
+        default="", description="A field of vm-import-controller, which vmferry never sets."
+    )
     virtual_machine_image: Text = Field(
-        default="", alias="VirtualMachineImage", description="name of the VirtualMachineImage"
+        default="",
+        alias="VirtualMachineImage",
+        description="The name of the VirtualMachineImage of Harvester.",
     )
     disk_conditions: Conditions = Field(
         default=(),
-        description="VirtualMachineImageSubmitted, VirtualMachineImageReady and VirtualMachineImageFailed",
+        description="The conditions VirtualMachineImageSubmitted, VirtualMachineImageReady and "
+        "VirtualMachineImageFailed.",
     )
-    bus_type: Text = Field(default="", description="bus of the disk in the new VM")
-    step: Text = Field(default="", description="the step whose bytes are counted")
-    bytes_done: int = Field(default=0, description="bytes that this step has moved")
-    bytes_total: int = Field(default=0, description="bytes that this step has to move")
-    percent: int = Field(default=0, description="progress of the disk over all its steps")
-    bytes_per_second: int = Field(default=0, description="bytes per second; 0 while unknown or idle")
-    seconds_left: int = Field(default=0, description="seconds that it will still take; 0 while unknown")
-    progress_time: Text = Field(default="", description="when bytesDone last changed")
-    digest: Text = Field(default="", description="digest of the disk as it was served")
+    bus_type: Text = Field(default="", description="The bus of the disk in the new VM.")
+    step: Text = Field(default="", description="The step whose bytes are counted, such as export.")
+    bytes_done: int = Field(default=0, description="The number of bytes that this step has moved.")
+    bytes_total: int = Field(default=0, description="The number of bytes that this step has to move.")
+    percent: int = Field(default=0, description="The progress of the disk over all its steps, in percent.")
+    bytes_per_second: int = Field(
+        default=0, description="The current rate in bytes per second; 0 while it is unknown or nothing moves."
+    )
+    seconds_left: int = Field(
+        default=0, description="The seconds that this step will still take; 0 while unknown."
+    )
+    progress_time: Text = Field(default="", description="When bytesDone last changed, as RFC 3339 in UTC.")
+    digest: Text = Field(default="", description="The digest of the disk as it was served, as ALGORITHM:HEX.")
     integrity: Text = Field(
         default="",
-        description="sha512: equal to the target's own checksum; tls: the target publishes none and "
-        "downloaded over HTTPS; transfer-only: it publishes none and downloaded over HTTP",
+        description="How the target has proved the disk. sha512: it is equal to the own checksum of the "
+        "target. tls: the target publishes none, and downloaded over HTTPS. transfer-only: it publishes "
+        "none, and downloaded over HTTP.",
     )
 
     @property
@@ -143,17 +167,23 @@ class DiskImportStatus(Reported):
 class WorkflowReference(Reported):
     """The Workflow that runs the import."""
 
-    name: Text = Field(default="", description="its name")
-    namespace: Text = Field(default="", description="its namespace")
-    generation: int = Field(default=0, description="generation of the import for which it was created")
-    link: Text = Field(default="", description="its address in Argo's UI")
+    name: Text = Field(default="", description="The name of the Workflow.")
+    namespace: Text = Field(default="", description="The namespace of the Workflow.")
+    generation: int = Field(
+        default=0, description="The generation number of the import for which it was created."
+    )
+    link: Text = Field(
+        default="", description="The address of the Workflow in the UI of Argo; empty without a UI."
+    )
 
 
 class PlannedReference(Reported):
     """The result of a dry run."""
 
-    config_map: Text = Field(default="", description="ConfigMap with the plan and the manifest")
-    hash: Text = Field(default="", description="hash of both: an import warns if it differs")
+    config_map: Text = Field(
+        default="", description="The name of the ConfigMap with the plan and the manifest."
+    )
+    hash: Text = Field(default="", description="The hash of both; an import warns if it differs.")
 
 
 class ImportStatus(Reported):
@@ -161,36 +191,49 @@ class ImportStatus(Reported):
 
     import_status: Text = Field(
         default="",
-        description=f"the phase: {', '.join(phase for phase in ImportPhase if phase)}, or empty at first",
+        description=f"The phase: {', '.join(phase for phase in ImportPhase if phase)}, or empty at first.",
     )
     disk_import_status: Annotated[tuple[DiskImportStatus, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="the status of each disk"
+        default=(), description="The status of each disk of the VM."
     )
     import_conditions: Conditions = Field(
         default=(),
-        description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
-        "(True, False, or Unknown while it is under way); MappingRulesVerified; MappingResolved; "
-        "TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; SourceLeftovers",
+        description="The conditions VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and "
+        "VMExportFailed; Succeeded (True, False, or Unknown while it is under way); MappingRulesVerified; "
+        "MappingResolved; TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; SourceLeftovers.",
     )
-    new_virtual_machine: Text = Field(default="", description="of vm-import-controller; never set")
-    imported_virtual_machine_name: Text = Field(default="", description="name of the new VM")
-    step: Text = Field(default="", description="the step that runs, or the one that failed")
-    message: Text = Field(default="", description="what happens, or what failed, why, and what to do")
-    percent: int = Field(default=0, description="progress of the import; it never falls within a run")
+    new_virtual_machine: Text = Field(
+        default="", description="A field of vm-import-controller, which vmferry never sets."
+    )
+    imported_virtual_machine_name: Text = Field(default="", description="The name of the new VM.")
+    step: Text = Field(default="", description="The step that runs, or the one that failed.")
+    message: Text = Field(default="", description="What happens, or what failed, why, and what to do.")
+    percent: int = Field(
+        default=0, description="The progress of the import in percent; it never falls within a run."
+    )
     eta: Text = Field(
-        default="", description="how long the slowest disk will still take; empty while unknown"
+        default="",
+        description="How long the slowest disk will still take, in hours, minutes or seconds such as 2m30s; "
+        "empty while unknown.",
     )
     powered_off: Text = Field(
-        default="", description="the VM at its source that the import powered off; empty if it was off before"
+        default="",
+        description="The VM at its source that the import powered off; empty if it was off before.",
     )
     stopping_since: Text = Field(
-        default="", description="when the controller began to stop the import, because it was deleted"
+        default="",
+        description="When the controller began to stop the import, because it was deleted, as RFC 3339 in "
+        "UTC.",
     )
     workflow: WorkflowReference | None = Field(
-        default=None, description="the Workflow; it is named before it is created"
+        default=None, description="The Workflow of the import; it is named before it is created."
     )
-    planned: PlannedReference | None = Field(default=None, description="the result of the last dry run")
-    observed_generation: int = Field(default=0, description="generation of the spec that was processed")
+    planned: PlannedReference | None = Field(
+        default=None, description="The result of the last dry run; none before there was one."
+    )
+    observed_generation: int = Field(
+        default=0, description="The generation number of the spec that was processed."
+    )
 
     def disk(self, name: str) -> DiskImportStatus | None:
         """The row of the disk with that id, or None."""

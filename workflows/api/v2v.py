@@ -38,15 +38,17 @@ def _none_to_empty(value: Any) -> Any:
 class ObjectReference(Model):
     """An object by its name."""
 
-    name: Text = Field(default="", description="its name", json_schema_extra=REQUIRED)
-    namespace: Text = Field(default="", description="its namespace; default: that of the import")
+    name: Text = Field(default="", description="The name of the object.", json_schema_extra=REQUIRED)
+    namespace: Text = Field(
+        default="", description="The namespace of the object. The default is that of the import."
+    )
 
 
 class Source(Model):
     """A network, a storage or a disk at the source."""
 
-    id: Text = Field(default="", description="its ID at the source")
-    name: Text = Field(default="", description="its name at the source")
+    id: Text = Field(default="", description="Its ID at the source, required if `name` is not set.")
+    name: Text = Field(default="", description="Its name at the source, required if `id` is not set.")
 
 
 class Target(Model):
@@ -56,9 +58,10 @@ class Target(Model):
     namespace: Text = ""
 
 
-_SOURCE: Final = "the network, storage or disk at the source, by its ID, its name or both"
+_SOURCE: Final = "The network, storage or disk at the source, by its ID, its name or both."
 _TARGET: Final = (
-    "a NetworkAttachmentDefinition (name and namespace) or a storage class (name); or only its name as a text"
+    "A NetworkAttachmentDefinition (name and namespace) or a storage class (name), or only its name as a "
+    "text. The default is the network of the pods, or the default class of the cluster."
 )
 
 
@@ -71,16 +74,27 @@ class NetworkItem(Model):
     target: Annotated[Target | None, BeforeValidator(_named)] = Field(
         default=None, description=_TARGET, json_schema_extra=ANY
     )
-    type: Text = Field(default="", description="pod or multus; default pod, if the target has no namespace")
+    type: Text = Field(
+        default="",
+        description="The kind of network: pod or multus. The default is pod if the target has no namespace, "
+        "else multus.",
+    )
 
 
 class StorageItem(NetworkItem):
     """The storage class of a disk, or of the disks of a storage at the source."""
 
-    type: Text = Field(default="", description="ignored")
-    volume_mode: Text = Field(default="", description="Filesystem or Block; default: that of the class")
+    type: Text = Field(
+        default="", description="Accepted for compatibility with vm-import-operator, and ignored."
+    )
+    volume_mode: Text = Field(
+        default="",
+        description="The volume mode: Filesystem or Block. The default is that of the storage class.",
+    )
     access_mode: Text = Field(
-        default="", description="ReadWriteOnce, ReadWriteMany and so on; default: that of the class"
+        default="",
+        description="The access mode, such as ReadWriteOnce or ReadWriteMany. The default is that of the "
+        "storage class.",
     )
 
 
@@ -91,36 +105,48 @@ Storages = Annotated[tuple[StorageItem, ...], BeforeValidator(none_to_list)]
 class MappingLists(Model):
     """Rows for networks, storages and disks."""
 
-    network_mappings: Networks = Field(default=(), description="to which network a NIC is attached")
+    network_mappings: Networks = Field(
+        default=(), description="To which network each NIC is attached. The default is no row."
+    )
     storage_mappings: Storages = Field(
-        default=(), description="storage classes by storage domain (oVirt) or datastore (VMware)"
+        default=(),
+        description="Storage classes by storage domain (oVirt) or datastore (VMware). The default is no row.",
     )
     disk_mappings: Storages = Field(
-        default=(), description="storage classes of single disks; they have precedence"
+        default=(),
+        description="Storage classes of single disks, which have precedence. The default is no row.",
     )
 
 
 class Cluster(Model):
     """A cluster of oVirt."""
 
-    id: Text = Field(default="", description="its ID")
-    name: Text = Field(default="", description="its name")
+    id: Text = Field(default="", description="The ID of the cluster. The default is any.")
+    name: Text = Field(default="", description="The name of the cluster. The default is any.")
 
 
 class VmwareVm(Model):
     """A VM of vSphere."""
 
-    id: Text = Field(default="", description="its BIOS UUID, instance UUID or managed object ID")
-    name: Text = Field(default="", description="its name, or its inventory path")
+    id: Text = Field(
+        default="",
+        description="The BIOS UUID, the instance UUID or the managed object ID of the VM, required if `name` "
+        "is not set.",
+    )
+    name: Text = Field(
+        default="",
+        description="The name of the VM, or its inventory path, required if `id` is not set.",
+    )
 
 
 class OvirtVm(VmwareVm):
     """A VM of oVirt."""
 
-    id: Text = Field(default="", description="its ID")
-    name: Text = Field(default="", description="its name")
+    id: Text = Field(default="", description="The ID of the VM, required if `name` is not set.")
+    name: Text = Field(default="", description="The name of the VM, required if `id` is not set.")
     cluster: Annotated[Cluster, BeforeValidator(_none_to_empty)] = Field(
-        default=Cluster(), description="the cluster of the VM, if several have a VM of that name"
+        default=Cluster(),
+        description="The cluster of the VM, if several have a VM of that name. The default is any.",
     )
 
 
@@ -128,10 +154,11 @@ class OvirtSource(Model):
     """A VM of an oVirt engine, and its mapping."""
 
     vm: Annotated[OvirtVm, BeforeValidator(_none_to_empty)] = Field(
-        default=OvirtVm(), description="the VM, by its ID or its name", json_schema_extra=REQUIRED
+        default=OvirtVm(), description="The VM, by its ID or by its name.", json_schema_extra=REQUIRED
     )
     mappings: Annotated[MappingLists, BeforeValidator(_none_to_empty)] = Field(
-        default=MappingLists(), description="rows that have precedence over those of spec.resourceMapping"
+        default=MappingLists(),
+        description="Rows that have precedence over those of spec.resourceMapping. The default is none.",
     )
 
 
@@ -139,18 +166,23 @@ class VmwareSource(Model):
     """A VM of a vCenter or ESXi host, and its mapping."""
 
     vm: Annotated[VmwareVm, BeforeValidator(_none_to_empty)] = Field(
-        default=VmwareVm(), description="the VM, by its ID or its name", json_schema_extra=REQUIRED
+        default=VmwareVm(), description="The VM, by its ID or by its name.", json_schema_extra=REQUIRED
     )
     mappings: Annotated[MappingLists, BeforeValidator(_none_to_empty)] = Field(
-        default=MappingLists(), description="rows that have precedence over those of spec.resourceMapping"
+        default=MappingLists(),
+        description="Rows that have precedence over those of spec.resourceMapping. The default is none.",
     )
 
 
 class ImportSource(Model):
     """The source: exactly one of its fields is set."""
 
-    ovirt: OvirtSource | None = Field(default=None, description="a VM of an oVirt engine")
-    vmware: VmwareSource | None = Field(default=None, description="a VM of a vCenter or ESXi host")
+    ovirt: OvirtSource | None = Field(
+        default=None, description="A VM of an oVirt engine, required if `vmware` is not set."
+    )
+    vmware: VmwareSource | None = Field(
+        default=None, description="A VM of a vCenter or ESXi host, required if `ovirt` is not set."
+    )
 
 
 class V2vImportSpec(Model):
@@ -158,29 +190,34 @@ class V2vImportSpec(Model):
 
     provider_credentials_secret: Annotated[ObjectReference, BeforeValidator(_none_to_empty)] = Field(
         default=ObjectReference(),
-        description="Secret with the key ovirt or vmware: a YAML text with apiUrl, username, password",
+        description="The Secret with the key ovirt or vmware: a YAML text with apiUrl, username, password.",
         json_schema_extra=REQUIRED,
     )
     resource_mapping: ObjectReference | None = Field(
-        default=None, description="the ResourceMapping whose rows the import uses, too"
+        default=None,
+        description="The ResourceMapping whose rows the import uses, too. The default is none.",
     )
     source: Annotated[ImportSource, BeforeValidator(_none_to_empty)] = Field(
-        default=ImportSource(), description="the VM at its source", json_schema_extra=REQUIRED
+        default=ImportSource(), description="The VM at its source.", json_schema_extra=REQUIRED
     )
     target_vm_name: Text = Field(
         default="",
-        description="name of the new VM; default: the name at the source, made valid",
+        description="The name of the new VM: at most 63 lower-case letters, digits and '-'. The default is "
+        "the name at the source, made valid.",
         json_schema_extra={"maxLength": LONGEST_NAME},
     )
     start_vm: Flag | None = Field(
-        default=None, description="whether to start the new VM at the end; default false"
+        default=None, description="Whether the new VM is started at the end. The default is false."
     )
     warm: Flag | None = Field(
-        default=None, description="refused: vmferry copies a VM only while it is off at its source"
+        default=None,
+        description="Whether the VM is copied while it runs. true is refused: vmferry copies a VM only while "
+        "it is off at its source. The default is false.",
     )
     finalize_date: Text = Field(
         default="",
-        description="end of a warm import; if it is in the past, warm has no effect",
+        description="When a warm import ends, as RFC 3339. If it is in the past, warm has no effect. The "
+        "default is never.",
         json_schema_extra={"format": "date-time"},
     )
 
@@ -188,8 +225,12 @@ class V2vImportSpec(Model):
 class ResourceMappingSpec(Model):
     """Rows that imports share."""
 
-    ovirt: MappingLists | None = Field(default=None, description="for VMs of oVirt")
-    vmware: MappingLists | None = Field(default=None, description="for VMs of vSphere")
+    ovirt: MappingLists | None = Field(
+        default=None, description="Rows for VMs of oVirt. The default is none."
+    )
+    vmware: MappingLists | None = Field(
+        default=None, description="Rows for VMs of vSphere. The default is none."
+    )
 
 
 class V2vImport(Model):
@@ -217,38 +258,43 @@ class V2vCondition(Reported):
 
     type: Text = Field(
         default="",
-        description="Valid, MappingRulesVerified, Processing or Succeeded",
+        description="The condition: Valid, MappingRulesVerified, Processing or Succeeded.",
         json_schema_extra=REQUIRED,
     )
-    status: Text = Field(default="", description="True, False or Unknown", json_schema_extra=REQUIRED)
-    reason: Text = Field(default="", description="the reason, in one word")
-    message: Text = Field(default="", description="the reason, for people")
+    status: Text = Field(
+        default="", description="Whether it holds: True, False or Unknown.", json_schema_extra=REQUIRED
+    )
+    reason: Text = Field(default="", description="The reason of the status, in one word.")
+    message: Text = Field(default="", description="The reason of the status, as a text for people.")
     last_heartbeat_time: Text = Field(
         default="",
-        description="when the condition was last written",
+        description="When the condition was last written, as RFC 3339 in UTC.",
         json_schema_extra={"format": "date-time"},
     )
     last_transition_time: Text = Field(
-        default="", description="when its status last changed", json_schema_extra={"format": "date-time"}
+        default="",
+        description="When its status last changed, as RFC 3339 in UTC.",
+        json_schema_extra={"format": "date-time"},
     )
 
 
 class DataVolumeItem(Reported):
     """A DataVolume of the import."""
 
-    name: Text = Field(default="", description="its name", json_schema_extra=REQUIRED)
+    name: Text = Field(default="", description="The name of the DataVolume.", json_schema_extra=REQUIRED)
+
+
+_NEVER: Final = "Accepted for compatibility: vmferry makes no warm imports and never sets it."
 
 
 class WarmImportStatus(Reported):
     """Of warm imports; never set."""
 
-    next_stage_time: Text = Field(
-        default="", description="never set", json_schema_extra={"format": "date-time"}
-    )
-    successes: int = Field(default=0, description="never set")
-    failures: int = Field(default=0, description="never set")
-    consecutive_failures: int = Field(default=0, description="never set")
-    root_snapshot: Text = Field(default="", description="never set")
+    next_stage_time: Text = Field(default="", description=_NEVER, json_schema_extra={"format": "date-time"})
+    successes: int = Field(default=0, description=_NEVER)
+    failures: int = Field(default=0, description=_NEVER)
+    consecutive_failures: int = Field(default=0, description=_NEVER)
+    root_snapshot: Text = Field(default="", description=_NEVER)
 
 
 Conditions = Annotated[tuple[V2vCondition, ...], BeforeValidator(none_to_list)]
@@ -257,14 +303,16 @@ Conditions = Annotated[tuple[V2vCondition, ...], BeforeValidator(none_to_list)]
 class V2vStatus(Reported):
     """The status of an import."""
 
-    target_vm_name: Text = Field(default="", description="name of the new VM")
+    target_vm_name: Text = Field(default="", description="The name of the new VM.")
     conditions: Conditions = Field(
-        default=(), description="Valid, MappingRulesVerified, Processing and Succeeded"
+        default=(), description="The conditions Valid, MappingRulesVerified, Processing and Succeeded."
     )
     data_volumes: Annotated[tuple[DataVolumeItem, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="the DataVolumes of the disks"
+        default=(), description="The DataVolumes of the disks."
     )
-    warm_import: WarmImportStatus | None = Field(default=None, description="of warm imports; never set")
+    warm_import: WarmImportStatus | None = Field(
+        default=None, description="The state of a warm import, which vmferry never sets."
+    )
 
     def condition(self, kind: str) -> V2vCondition | None:
         """The condition of that type, or None."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from steps.model.kinds import GROUP
 from steps.model.vm_settings import EvictionStrategy, PowerState, RunStrategy
 from workflows.api.base import Flag, Model, TextMap, none_to_list, rules
 
@@ -41,12 +42,50 @@ _RESERVED: Final = (
 )
 
 
-def _texts(most: int, longest: int) -> Json:
-    return {"maxProperties": most, "x-longest": longest}
+_LABEL_VALUE: Final[Json] = {"pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"}
+_NOT_RESERVED: Final = (
+    "self.all(key, !key.startsWith('migration.') && !key.startsWith('kubevirt.io/') && "
+    "!key.startsWith('harvesterhci.io/') && !key.contains('.kubevirt.io/') && "
+    "!key.contains('.harvesterhci.io/'))",
+    _RESERVED,
+)
+"""`steps.model.naming.is_reserved_key`, which `workflows.vm_settings` uses, also ignores case."""
+_NOT_EMPTY: Final = ("self.all(key, key != '')", "a key is empty: write NAME or DOMAIN/NAME")
+_ONE_LABEL: Final = (
+    "self.all(one, self.exists_one(other, other.label == one.label))",
+    "two rows have the same label, so it is not clear which one counts: keep one of them",
+)
+_OPERATORS: Final = (
+    (
+        "!(self.operator in ['In', 'NotIn']) || (has(self.values) && self.values.size() > 0)",
+        "the operators In and NotIn need values: write at least one",
+    ),
+    (
+        "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || self.values.size() == 0",
+        "the operators Exists and DoesNotExist compare no values: remove values",
+    ),
+)
+_NUMBERS: Final = (
+    "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && self.values.size() == 1)",
+    "the operators Gt and Lt need one value: a whole number",
+)
 
 
-def _rows(most: int) -> Json:
-    return {"maxItems": most}
+def _texts(most: int, longest: int, *given: tuple[str, str], values: Json | None = None) -> Json:
+    return {
+        "maxProperties": most,
+        "x-longest": longest,
+        "x-values": values or {},
+        **rules(_NOT_EMPTY, *given),
+    }
+
+
+def _rows(most: int, *, least: int = 0, longest: int = 0) -> Json:
+    return {
+        "maxItems": most,
+        **({"minItems": least} if least else {}),
+        **({"x-longest": longest} if longest else {}),
+    }
 
 
 class TagLabelRule(Model):
@@ -90,7 +129,9 @@ class InstancetypeReference(Model):
         "VirtualMachineClusterInstancetype.",
     )
     name: str = Field(
-        default="", description="The name of the instancetype.", json_schema_extra={**REQUIRED, **_NAME}
+        default="",
+        description="The name of the instancetype of KubeVirt.",
+        json_schema_extra={**REQUIRED, **_NAME},
     )
 
 
@@ -103,7 +144,9 @@ class PreferenceReference(Model):
         "VirtualMachineClusterPreference.",
     )
     name: str = Field(
-        default="", description="The name of the preference.", json_schema_extra={**REQUIRED, **_NAME}
+        default="",
+        description="The name of the preference of KubeVirt.",
+        json_schema_extra={**REQUIRED, **_NAME},
     )
 
 
@@ -136,16 +179,20 @@ Values = Annotated[tuple[str, ...], BeforeValidator(none_to_list)]
 class NodeRequirement(Model):
     """A condition on a label or a field of a node."""
 
+    model_config = ConfigDict(json_schema_extra=rules(*_OPERATORS, _NUMBERS))
+
     key: str = Field(
         default="",
-        description="The key of the label, or the name of the field.",
+        description="The key of the label, or the name of the field of the node.",
         json_schema_extra={**REQUIRED, **_KEY},
     )
     operator: NodeOperator | None = Field(
-        default=None, description="How it is compared with the values.", json_schema_extra=REQUIRED
+        default=None, description="How the label is compared with the values.", json_schema_extra=REQUIRED
     )
     values: Values = Field(
-        default=(), description="The values to compare with.", json_schema_extra=_rows(MOST_TERMS)
+        default=(),
+        description="The values to compare with. The default is none, which Exists and DoesNotExist need.",
+        json_schema_extra=_rows(MOST_TERMS, longest=LONGEST_VALUE),
     )
 
 
@@ -153,10 +200,14 @@ class NodeTerm(Model):
     """Conditions on a node; all of them must hold."""
 
     match_expressions: Annotated[tuple[NodeRequirement, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="Conditions on labels of the node.", json_schema_extra=_rows(MOST_TERMS)
+        default=(),
+        description="Conditions on labels of the node. The default is none.",
+        json_schema_extra=_rows(MOST_TERMS),
     )
     match_fields: Annotated[tuple[NodeRequirement, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="Conditions on fields of the node.", json_schema_extra=_rows(MOST_TERMS)
+        default=(),
+        description="Conditions on fields of the node. The default is none.",
+        json_schema_extra=_rows(MOST_TERMS),
     )
 
 
@@ -165,8 +216,8 @@ class NodeSelector(Model):
 
     node_selector_terms: Annotated[tuple[NodeTerm, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="The terms; one of them must hold.",
-        json_schema_extra={**REQUIRED, **_rows(MOST_TERMS)},
+        description="The terms. One of them must hold.",
+        json_schema_extra={**REQUIRED, **_rows(MOST_TERMS, least=1)},
     )
 
 
@@ -175,34 +226,42 @@ class PreferredNode(Model):
 
     weight: int = Field(
         default=1,
-        description="How much it counts, from 1 to 100.",
+        description="How much the term counts: a number from 1 to 100.",
         json_schema_extra={**REQUIRED, "minimum": 1, "maximum": 100},
     )
-    preference: NodeTerm = Field(default=NodeTerm(), description="The term.", json_schema_extra=REQUIRED)
+    preference: NodeTerm = Field(
+        default=NodeTerm(), description="The conditions that are preferred.", json_schema_extra=REQUIRED
+    )
 
 
 class NodeAffinity(Model):
     """On which nodes the VM may run."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = Field(
-        default=None, description="Terms that a node must fulfill."
+        default=None, description="Terms that a node must fulfill. The default is none."
     )
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[PreferredNode, ...], BeforeValidator(none_to_list)
     ] = Field(
-        default=(), description="Terms that a node should fulfill.", json_schema_extra=_rows(MOST_TERMS)
+        default=(),
+        description="Terms that a node should fulfill. The default is none.",
+        json_schema_extra=_rows(MOST_TERMS),
     )
 
 
 class LabelRequirement(Model):
     """A condition on a label of a pod or a namespace."""
 
+    model_config = ConfigDict(json_schema_extra=rules(*_OPERATORS))
+
     key: str = Field(default="", description="The key of the label.", json_schema_extra={**REQUIRED, **_KEY})
     operator: LabelOperator | None = Field(
-        default=None, description="How it is compared with the values.", json_schema_extra=REQUIRED
+        default=None, description="How the label is compared with the values.", json_schema_extra=REQUIRED
     )
     values: Values = Field(
-        default=(), description="The values to compare with.", json_schema_extra=_rows(MOST_TERMS)
+        default=(),
+        description="The values to compare with. The default is none, which Exists and DoesNotExist need.",
+        json_schema_extra=_rows(MOST_TERMS, longest=LONGEST_VALUE),
     )
 
 
@@ -211,25 +270,31 @@ class LabelSelector(Model):
 
     match_labels: TextMap = Field(
         default_factory=dict,
-        description="Labels with these values.",
-        json_schema_extra=_texts(MOST_SELECTORS, LONGEST_VALUE),
+        description="Labels that must have these values. The default is none.",
+        json_schema_extra=_texts(MOST_SELECTORS, LONGEST_VALUE, values=_LABEL_VALUE),
     )
     match_expressions: Annotated[tuple[LabelRequirement, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="Conditions on labels.", json_schema_extra=_rows(MOST_TERMS)
+        default=(),
+        description="Conditions on labels. The default is none.",
+        json_schema_extra=_rows(MOST_TERMS),
     )
 
 
 class PodTerm(Model):
     """Pods near which the VM shall run, or shall not run. The pod of a VM has the labels of its template."""
 
-    label_selector: LabelSelector | None = Field(default=None, description="The labels of the pods.")
+    label_selector: LabelSelector | None = Field(
+        default=None, description="The labels of the pods. The default is no pod."
+    )
     namespace_selector: LabelSelector | None = Field(
-        default=None, description="The labels of their namespaces. Without it only `namespaces` counts."
+        default=None,
+        description="The labels of the namespaces of the pods. The default is none: only `namespaces` "
+        "counts.",
     )
     namespaces: Values = Field(
         default=(),
-        description="Their namespaces. The default is that of the VM.",
-        json_schema_extra=_rows(MOST_TERMS),
+        description="The namespaces of the pods. The default is that of the VM.",
+        json_schema_extra=_rows(MOST_TERMS, longest=LONGEST_VALUE),
     )
     topology_key: str = Field(
         default="",
@@ -243,10 +308,12 @@ class PreferredPods(Model):
 
     weight: int = Field(
         default=1,
-        description="How much it counts, from 1 to 100.",
+        description="How much the term counts: a number from 1 to 100.",
         json_schema_extra={**REQUIRED, "minimum": 1, "maximum": 100},
     )
-    pod_affinity_term: PodTerm = Field(default=PodTerm(), description="The term.", json_schema_extra=REQUIRED)
+    pod_affinity_term: PodTerm = Field(
+        default=PodTerm(), description="The term that is preferred.", json_schema_extra=REQUIRED
+    )
 
 
 class PodAffinity(Model):
@@ -254,19 +321,31 @@ class PodAffinity(Model):
 
     required_during_scheduling_ignored_during_execution: Annotated[
         tuple[PodTerm, ...], BeforeValidator(none_to_list)
-    ] = Field(default=(), description="Terms that must hold.", json_schema_extra=_rows(MOST_TERMS))
+    ] = Field(
+        default=(),
+        description="Terms that must hold. The default is none.",
+        json_schema_extra=_rows(MOST_TERMS),
+    )
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[PreferredPods, ...], BeforeValidator(none_to_list)
-    ] = Field(default=(), description="Terms that should hold.", json_schema_extra=_rows(MOST_TERMS))
+    ] = Field(
+        default=(),
+        description="Terms that should hold. The default is none.",
+        json_schema_extra=_rows(MOST_TERMS),
+    )
 
 
 class Affinity(Model):
     """Where the VM may run, as in a pod."""
 
-    node_affinity: NodeAffinity | None = Field(default=None, description="On which nodes it may run.")
-    pod_affinity: PodAffinity | None = Field(default=None, description="Near which pods it shall run.")
+    node_affinity: NodeAffinity | None = Field(
+        default=None, description="On which nodes the VM may run. The default is all nodes."
+    )
+    pod_affinity: PodAffinity | None = Field(
+        default=None, description="Near which pods the VM shall run. The default is none."
+    )
     pod_anti_affinity: PodAffinity | None = Field(
-        default=None, description="Near which pods it shall not run."
+        default=None, description="Near which pods the VM shall not run. The default is none."
     )
 
 
@@ -288,10 +367,26 @@ class TaintEffect(enum.StrEnum):
 class Toleration(Model):
     """A taint of nodes on which the VM may run nevertheless."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+                "a toleration has no key: write one, or operator: Exists for all taints",
+            ),
+            (
+                "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+                "a toleration has the operator Exists and a value: remove one of the two",
+            ),
+            (
+                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "tolerationSeconds needs the effect NoExecute",
+            ),
+        )
+    )
+
     key: str | None = Field(
         default=None,
-        description="The key of the taint. Without it the operator must be Exists, and all taints are "
-        "tolerated.",
+        description="The key of the taint. The default is all taints, and then the operator must be Exists.",
         json_schema_extra={"maxLength": LONGEST_KEY},
     )
     operator: TolerationOperator | None = Field(
@@ -299,15 +394,18 @@ class Toleration(Model):
         description="Exists: any value. Equal: the given value. The default is Equal.",
     )
     value: str | None = Field(
-        default=None, description="The value of the taint.", json_schema_extra={"maxLength": LONGEST_VALUE}
+        default=None,
+        description="The value of the taint. The default is an empty text.",
+        json_schema_extra={"maxLength": LONGEST_VALUE},
     )
     effect: TaintEffect | None = Field(
-        default=None, description="The effect of the taint. Without it every effect is tolerated."
+        default=None, description="The effect of the taint. The default is every effect."
     )
     toleration_seconds: int | None = Field(
         default=None,
-        description="Seconds for which a taint with the effect NoExecute is tolerated. Without it there is "
-        "no limit.",
+        description="For how many seconds a taint with the effect NoExecute is tolerated. The default is no "
+        "limit.",
+        json_schema_extra={"minimum": 0},
     )
 
 
@@ -328,22 +426,31 @@ class VirtualMachineSettings(Model):
         )
     )
 
+    namespace: str | None = Field(
+        default=None,
+        description="The namespace of the new VM and its disks. Another namespace than that of the import "
+        f"must allow it with the annotation {GROUP}/allowed-namespaces on the namespace. The default is the "
+        "namespace of the import.",
+        json_schema_extra={"minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+    )
     labels: TextMap = Field(
         default_factory=dict,
-        description=f"Labels of the new VirtualMachine, at most {MOST_LABELS}. {_RESERVED}",
-        json_schema_extra=_texts(MOST_LABELS, LONGEST_VALUE),
+        description=f"Labels of the new VirtualMachine, at most {MOST_LABELS}. {_RESERVED} The default is "
+        "none.",
+        json_schema_extra=_texts(MOST_LABELS, LONGEST_VALUE, _NOT_RESERVED, values=_LABEL_VALUE),
     )
     annotations: TextMap = Field(
         default_factory=dict,
         description=f"Annotations of the new VirtualMachine, at most {MOST_ANNOTATIONS} with at most "
-        f"{LONGEST_ANNOTATION} characters each. {_RESERVED}",
-        json_schema_extra=_texts(MOST_ANNOTATIONS, LONGEST_ANNOTATION),
+        f"{LONGEST_ANNOTATION} characters each. {_RESERVED} The default is none.",
+        json_schema_extra=_texts(MOST_ANNOTATIONS, LONGEST_ANNOTATION, _NOT_RESERVED),
     )
     tag_labels: Annotated[tuple[TagLabelRule, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
         description="Labels of the new VirtualMachine from tags of the VM at its source. A label in `labels` "
-        f"has precedence. A VM without the tag does not get the label. At most {MOST_RULES} rows.",
-        json_schema_extra=_rows(MOST_RULES),
+        f"has precedence. A VM without the tag does not get the label. At most {MOST_RULES} rows. The "
+        "default is none.",
+        json_schema_extra={**_rows(MOST_RULES), **rules(_ONE_LABEL)},
     )
     instancetype: InstancetypeReference | None = Field(
         default=None,
@@ -369,7 +476,7 @@ class VirtualMachineSettings(Model):
     node_selector: TextMap = Field(
         default_factory=dict,
         description="Labels that a node must have to run the VM. The default is none.",
-        json_schema_extra=_texts(MOST_SELECTORS, LONGEST_VALUE),
+        json_schema_extra=_texts(MOST_SELECTORS, LONGEST_VALUE, values=_LABEL_VALUE),
     )
     affinity: Affinity | None = Field(
         default=None,

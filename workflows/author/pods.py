@@ -32,6 +32,7 @@ from hera.workflows import models as m
 from steps.model import names
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, VOLUME, Exit
 from steps.model.landing import LandingDisk, MixedDisk
+from steps.model.plan import PodPlan
 from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.installation import Installation
@@ -72,6 +73,8 @@ API_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 API_TOKEN_SECONDS: Final = 3600
 """How long a token of a pod lasts; the kubelet renews it in time."""
 
+NETWORKS: Final = "k8s.v1.cni.cncf.io/networks"
+"""Annotation of a pod: its further networks, for Multus (k8snetworkplumbingwg/multus-cni)."""
 WISHES: Final = {"--undo": UNDO, "--keep-off": f"{{{{workflow.parameters.{KEEP_OFF}}}}}"}
 ARGUMENTS: Final[dict[str, dict[str, str]]] = {
     "admit": {"--workflow": WORKFLOW},
@@ -104,6 +107,16 @@ Argo reports the exit code of `main` only, so `lastRetry.exitCode` is "-1" if an
 (workflow/controller/operator.go, getExitCode, buildRetryStrategyLocalScope). But the node's message begins
 with the name of that container and its exit code (inferFailedReason), and `lastRetry.message` has it.
 """
+
+
+def placement(plan: PodPlan) -> dict[str, object]:
+    """The fields of a pod, or of a Workflow, for where pods run."""
+    given: dict[str, object] = {
+        "nodeSelector": dict(plan.node_selector),
+        "tolerations": [dict(one) for one in plan.tolerations],
+        "affinity": dict(plan.affinity),
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def container(

@@ -12,10 +12,10 @@ from hera.workflows import Parameter, Workflow
 from hera.workflows import models as m
 
 from steps.model import names
-from steps.model.plan import Gate, Plan
+from steps.model.plan import Gate, Plan, PodPlan
 from workflows import argo_names
 from workflows.author.installation import Installation
-from workflows.author.pods import KEEP_OFF
+from workflows.author.pods import KEEP_OFF, NETWORKS, placement
 from workflows.author.template import DESCRIPTION, TITLE, Json
 
 
@@ -55,7 +55,17 @@ def author(
             for name, value in parameters(plan, limits, undo=undo, keeps_off=keeps_off).items()
         ],
     ).to_dict()
+    document["spec"] |= _placement(plan.pods)
     return document
+
+
+def _placement(pods: PodPlan) -> Json:
+    """What the pods of this import have in addition to those of the template, which Argo merges with it.
+
+    Hera's models for it drop names that they do not know.
+    """
+    notes = {"podMetadata": {"annotations": {NETWORKS: pods.network}}} if pods.network else {}
+    return {**placement(pods), **notes}
 
 
 def parameters(plan: Plan, limits: str, *, undo: bool = False, keeps_off: bool = False) -> dict[str, str]:

@@ -143,3 +143,22 @@ subjects:
 {{- define "vmferry.cidr" -}}
 {{- . }}{{ if not (contains "/" .) }}{{ ternary "/128" "/32" (contains ":" .) }}{{ end -}}
 {{- end }}
+
+{{/* The profiles of imports as the controller reads them. The factor is a number: helm --set turns a fraction into a string. */}}
+{{- define "vmferry.profiles" -}}
+{{- $default := .Values.import.defaultProfile -}}
+{{- if and $default (not (hasKey .Values.import.profiles $default)) -}}
+{{- fail (printf "import.defaultProfile names %s, which is not in import.profiles" $default) -}}
+{{- end -}}
+{{- $made := dict -}}
+{{- range $name, $given := .Values.import.profiles -}}
+{{- $profile := deepCopy $given -}}
+{{- with $given.scratch -}}
+{{- $scratch := merge (dict) . $.Values.scratch -}}
+{{- $_ := set $scratch "filesystemFactor" (float64 $scratch.filesystemFactor) -}}
+{{- $_ := set $profile "scratch" $scratch -}}
+{{- end -}}
+{{- $_ := set $made $name $profile -}}
+{{- end -}}
+{{ toYaml $made }}
+{{- end }}

@@ -40,7 +40,7 @@ from controller.operator.decide.actions import (
 from controller.operator.decide.control import CANCELLED, SUSPENDED, SUSPENDED_SECONDS
 from controller.operator.decide.dryrun import with_progress
 from controller.operator.events import emit
-from controller.operator.observe.facts import FINALIZER, Facts
+from controller.operator.observe.facts import FINALIZER, Facts, stored_plan
 from controller.operator.observe.fields import annotations_of, text
 from controller.operator.observe.request import CLEANUPS, CleanupRecord, credentials_digest
 from controller.operator.options import Options
@@ -50,6 +50,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object, kind_of
 from steps.model.plan import DiskWay, Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
+from steps.targets.cluster.ownership import is_of_run
 from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import stamp
@@ -224,8 +225,24 @@ class Actor:
 
     def _delete_runs(self, action: DeleteRuns) -> None:
         for run in action.runs:
+            self._delete_owner(run)
             for name in (names.request(run), names.planned(run)):
                 self._cluster.delete(CONFIG_MAP, name, self._namespace)
+
+    def _delete_owner(self, run: str) -> None:
+        """Delete what an unfinished run has made in another namespace than the import's, by its owner there.
+
+        That is garbage-collected, as with an import that is deleted. A succeeded run has released it.
+        """
+        request = self._cluster.get(CONFIG_MAP, names.request(run), self._namespace)
+        plan = stored_plan(request) if request is not None else None
+        if plan is None or plan.target.namespace == self._facts.namespace:
+            return
+        name, namespace = names.owner(run), plan.target.namespace
+        owner = self._cluster.get(CONFIG_MAP, name, namespace)
+        if owner is not None and is_of_run(owner, plan):
+            self._cluster.delete(CONFIG_MAP, name, namespace, uid=owner["metadata"]["uid"])
+            self.log.info(f"Deleting what the unfinished run {run} has made in namespace {namespace}")
 
     def _run_exit_handler(
         self, action: RunCleanup | RunUndo, name: str, *, undo: bool = False, keeps_off: bool = False
@@ -251,6 +268,7 @@ class Actor:
         request = self._cluster.get(CONFIG_MAP, names.request(action.run), self._namespace)
         record = _cleanups_of(request)
         record = record.model_copy(update={"first": record.first or self._clock()})
+        self._delete_owner(action.run)
         change = {"labels": {names.LABEL_LEFTOVERS: "true"}, "annotations": {CLEANUPS: record.to_text()}}
         self._change_request(action.run, change)
 

@@ -88,6 +88,7 @@ def check_of(action: DryRun, before: ImportStatus, import_: VirtualMachineImport
         request=request,
         credentials=action.credentials,
         seconds=SECONDS,
+        pods=plan.pods,
         has_failed=is_repeated(before),
     )
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from steps.model import kubeconfig
 from steps.model.kinds import IMPORT, SECRET_SOURCES, SOURCES, Kind
+from steps.model.plan import PodPlan
 from steps.model.sources import SourceKind
 from workflows.accounts import account_text, place
 
@@ -66,6 +67,8 @@ class Check:
     seconds: float
     """How long the source may take to answer."""
     arguments: tuple[str, ...] = ()
+    pods: PodPlan = field(default_factory=PodPlan)
+    """Placement and second network of its pod."""
     account: str = ""
     """Two checks with the same account never run at the same time, so that the refusals of a wrong password
     are counted before the next attempt. Empty: no such limit."""

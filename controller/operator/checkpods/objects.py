@@ -74,11 +74,14 @@ def pod(check: Check, options: Options, release: Object | None) -> Object:
     metadata = _metadata(check, options)
     if release is not None:
         metadata["ownerReferences"] = [_reference(release)]
+    if check.pods.network:
+        metadata["annotations"][pods.NETWORKS] = check.pods.network
     return {
         "apiVersion": POD.api_version,
         "kind": POD.kind,
         "metadata": metadata,
         "spec": {
+            **pods.placement(check.pods),
             "restartPolicy": "Never",
             "activeDeadlineSeconds": int(check.seconds) + START_ALLOWANCE,
             "terminationGracePeriodSeconds": GRACE_SECONDS,

@@ -255,7 +255,7 @@ def _start_or_wait(facts: Facts, options: Options, now: datetime) -> Iterator[Ac
         yield refusal_status(facts, (facts.resolved.message,), now)
     elif facts.resolved.reason:
         yield from _wait_for_source(facts, options, now)
-    elif facts.mapping.reason or facts.reasons:
+    elif facts.wait.reason or facts.reasons:
         yield _status_without_plan(facts, now)
     elif facts.import_.spec.dry_run:
         yield from _dry_run(facts)
@@ -284,9 +284,9 @@ def _wait_for_source(facts: Facts, options: Options, now: datetime) -> Iterator[
 
 
 def _status_without_plan(facts: Facts, now: datetime) -> UpdateStatus:
-    """An import that waits for its mapping, or that must be corrected."""
-    if facts.mapping.reason:
-        return waiting_status(facts, facts.status, facts.mapping.reason, facts.mapping.message, now)
+    """An import that waits for its mapping or its namespace, or that must be corrected."""
+    if facts.wait.reason:
+        return waiting_status(facts, facts.status, facts.wait.reason, facts.wait.message, now)
     return refusal_status(facts, facts.reasons, now, facts.refusal)
 
 
@@ -389,12 +389,13 @@ def _attempt_number(facts: Facts) -> int:
 
 
 def _is_other_vm(facts: Facts, plan: Plan) -> bool:
-    """Whether nothing of the run can be reused, as the import is for another VM or copies differently."""
+    """Whether nothing of the run can be reused: another VM, another namespace, or another way to copy."""
     earlier = facts.request.plan if facts.request else None
     if earlier is None:
         return False
     # What was copied in one way is of no use for the other.
-    return is_other_vm(earlier, plan) or _ways(earlier) != _ways(plan)
+    moved = earlier.target.namespace != plan.target.namespace
+    return moved or is_other_vm(earlier, plan) or _ways(earlier) != _ways(plan)
 
 
 def _ways(plan: Plan) -> tuple[DiskWay, frozenset[str]]:
@@ -553,7 +554,7 @@ def _waits_for_credentials(status: ImportStatus) -> bool:
 
 def _retry_obstacle(facts: Facts) -> str:
     """Why a requested retry cannot start; empty when it can."""
-    waits = facts.resolved.message or facts.mapping.message
+    waits = facts.resolved.message or facts.wait.message
     obstacle = facts.fault or waits or texts.message(facts.reasons)
     return obstacle or (facts.rival.message if facts.rival else "")
 

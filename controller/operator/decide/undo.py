@@ -123,7 +123,7 @@ def _remains(facts: Facts, seen: Observed) -> str:
         return "Nothing remains at the target"
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     selector = f"-l migration.harvesterhci.io/import-uid={facts.raw['metadata']['uid']}"
-    commands = (f"kubectl delete -n {facts.namespace} {kinds} {selector}" for kinds in _kinds(facts))
+    commands = (f"kubectl delete -n {facts.vm_namespace} {kinds} {selector}" for kinds in _kinds(facts))
     delete = " && ".join(commands)
     listed = ", ".join(names[:MOST_NAMED])
     return f"These remain at the target, stopped: {listed}{more}; to delete them: {delete}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.operator.observe.grant import EVERY_NAMESPACE
 from controller.operator.options import Format, Options
 from steps.model import names
 from steps.model.contract import Exit, StepError
+from steps.model.grants import EVERY_NAMESPACE
 from steps.model.kinds import MACHINE, NAD, STORAGE_CLASS, WORKFLOW_TEMPLATE
 from steps.model.names import LABEL_UID
 from steps.model.naming import DNS_LABEL, normalise

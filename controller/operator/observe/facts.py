@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from controller.operator.observe import v2v, waits
 from controller.operator.observe.checks import cluster_reasons, unchecked_networks, with_disk_format
 from controller.operator.observe.mapping import ResolvedMapping, resolve_mapping
+from controller.operator.observe.namespace import NO_WAIT, Wait, wait_for_namespace
 from controller.operator.observe.request import (
     CLEANUPS,
     SPEC,
@@ -110,6 +111,8 @@ class Facts:
     resolved: ResolvedSource
     mapping: ResolvedMapping = field(default_factory=ResolvedMapping)
     """Known only where a new run is planned."""
+    namespace_wait: Wait = NO_WAIT
+    """Why the VM may not go to its namespace; known as `mapping`."""
     plan: Plan | None = None
     """The plan of a new run."""
     reasons: tuple[str, ...] = ()
@@ -166,6 +169,19 @@ class Facts:
     @property
     def namespace(self) -> str:
         return str(self.raw["metadata"]["namespace"])
+
+    @property
+    def vm_namespace(self) -> str:
+        """The namespace of the VM of the run."""
+        plan = self.request.plan if self.request else None
+        return plan.target.namespace if plan is not None else self.namespace
+
+    @property
+    def wait(self) -> Wait:
+        """What the import waits for before it can be planned: the namespace of its VM, or its mapping."""
+        if self.namespace_wait.reason:
+            return self.namespace_wait
+        return Wait(self.mapping.reason, self.mapping.message)
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -273,7 +289,11 @@ def gather(
     if facts.dialect is not None:
         return _with_v2v_plan(cluster, options, facts, facts.dialect, now)
     if facts.resolved.source is not None and not list(mapping_reasons(facts.import_.spec.import_mapping)):
-        facts = replace(facts, mapping=resolve_mapping(cluster, options, facts.import_))
+        facts = replace(
+            facts,
+            mapping=resolve_mapping(cluster, options, facts.import_),
+            namespace_wait=wait_for_namespace(cluster, options, facts.import_),
+        )
     planned, reasons = _plan_new_run(cluster, options, facts)
     unchecked = unchecked_networks(planned, options) if planned else ""
     return replace(facts, plan=planned, reasons=reasons, unchecked_networks=unchecked)
@@ -378,7 +398,7 @@ def _with_waits(cluster: Cluster, options: Options, facts: Facts) -> Facts:
     return replace(
         facts,
         holder_names=waits.read_holder_names(cluster, options, facts.seen, facts.namespace),
-        start_message=waits.read_start_message(cluster, facts.seen, name, facts.namespace),
+        start_message=waits.read_start_message(cluster, facts.seen, name, facts.vm_namespace),
     )
 
 
@@ -459,7 +479,7 @@ def _annotations(resource: Object) -> dict[str, str]:
 
 def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Plan | None, tuple[str, ...]]:
     import_, resolved, mapping = facts.import_, facts.resolved, facts.mapping
-    if resolved.source is None or mapping.reason:
+    if resolved.source is None or facts.wait.reason:
         return None, ()
     if mapping.fault:
         return None, (mapping.fault,)

@@ -6,17 +6,12 @@ the source (https://gateway-api.sigs.k8s.io/api-types/referencegrant/), if the c
 
 from __future__ import annotations
 
-from typing import Final
-
 from controller.operator.observe import fields
 from controller.operator.options import Options, References
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import GROUP, IMPORT, REFERENCE_GRANT, SECRET, Kind, Object
+from steps.model.grants import ALLOWED, is_allowed
+from steps.model.kinds import IMPORT, REFERENCE_GRANT, SECRET, Kind, Object
 from steps.runtime.cluster import Cluster
-
-ALLOWED: Final = f"{GROUP}/allowed-namespaces"
-"""Annotation of a source: the other namespaces whose imports may use it, separated by commas; `*` for all."""
-EVERY_NAMESPACE: Final = "*"
 
 
 def is_granted(
@@ -38,8 +33,7 @@ def is_granted(
         return True
     if source is None:
         return False
-    allowed = {part.strip() for part in fields.annotations_of(source).get(ALLOWED, "").split(",")}
-    if allowed & {own, EVERY_NAMESPACE}:
+    if is_allowed(source, own):
         return True
     name = str(source["metadata"]["name"])
     return any(_allows(grant, importing, own, kind, name) for grant in _grants(cluster, namespace))

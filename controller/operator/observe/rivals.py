@@ -43,6 +43,7 @@ _SPEC: Final = (
     "suspend",
     "cancel",
     "dryRun",
+    "virtualMachine",
     "virtualMachineName",
     "targetVirtualMachineName",
     "folder",
@@ -79,8 +80,8 @@ def _rival(
     first = [other for other in others if other.goes_before(facts.raw)]
     wanted = sorted(_wanted_names(facts, plan))
     for other in first:
-        if other.namespace == facts.namespace and other.names & set(wanted):
-            return _name_taken(facts, wanted, other)
+        if other.may_take(facts, plan.target.namespace) and other.names & set(wanted):
+            return _name_taken(facts, plan, wanted, other)
     for other in first:
         if _is_same_vm(cluster, options, facts, plan, other):
             return _vm_taken(facts, plan, other)
@@ -136,6 +137,20 @@ class _OtherImport:
             return False
         return self.has_begun or (self._will_begin and self._age < _age(ours["metadata"]))
 
+    def may_take(self, facts: Facts, namespace: str) -> bool:
+        """Whether it may create a VM in that namespace.
+
+        One of another namespace counts once it has begun: before that, the namespace may not allow it.
+        """
+        own = self.namespace == facts.namespace
+        return self.vm_namespace == namespace and (own or self.has_begun)
+
+    @property
+    def vm_namespace(self) -> str:
+        """The namespace of its new VM."""
+        given = fields.mapping(self._spec.get("virtualMachine"))
+        return fields.text(given.get("namespace")) or self.namespace
+
     @property
     def has_begun(self) -> bool:
         """Whether a Workflow is announced, and the import was not refused and has not failed."""
@@ -165,7 +180,7 @@ class _OtherImport:
         """Whether its source, the credentials or its mapping cannot be used now."""
         summary = find(self.status.import_conditions, SUCCEEDED)
         reason = summary.reason if summary else ""
-        obstacles = ("Source", "Secret", "Provider", "ResourceMapping", "Mapping")
+        obstacles = ("Source", "Secret", "Provider", "ResourceMapping", "Mapping", "TargetNamespace")
         return not self.has_begun and reason.startswith(obstacles)
 
     @property
@@ -222,11 +237,12 @@ def _wanted_names(facts: Facts, plan: Plan) -> set[str]:
     return {wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)}
 
 
-def _name_taken(facts: Facts, wanted: list[str], other: _OtherImport) -> Rival:
+def _name_taken(facts: Facts, plan: Plan, wanted: list[str], other: _OtherImport) -> Rival:
     action = "is creating" if other.has_begun else "is older and will create"
     message = (
-        f"import {other.name} {action} VirtualMachine {facts.namespace}/{wanted[0]}, and this import needs "
-        "the same name; set another spec.targetVirtualMachineName, or delete one of the two imports"
+        f"{other.shown_in(facts.namespace)} {action} VirtualMachine {plan.target.namespace}/{wanted[0]}, and "
+        "this import needs the same name; set another spec.targetVirtualMachineName, or delete one of the "
+        "two imports"
     )
     return Rival(NAME_TAKEN, message)
 

@@ -18,6 +18,7 @@ from workflows.api.conditions import put
 from workflows.api.sources import Source
 from workflows.api.status import Condition, ConditionStatus, SourceStatus, Verification
 from workflows.plan import source_plan
+from workflows.settings import Profile
 from workflows.status.messages import exit_word
 
 NOT_READY: Final = "clusterNotReady"
@@ -55,18 +56,21 @@ def check_of(
     seconds: float,
     *,
     has_failed: bool,
+    profile: Profile | None = None,
 ) -> Check:
     """The check of a source. `credentials` are base64; `version` is that of the spec and the credentials."""
+    values = profile or Profile()
     return Check(
         owner=owner,
         uid=source.metadata.uid,
         version=version,
         source=SourceKind(source.kind),
         program=VERIFY,
-        request=_plan(owner, source).to_json(),
+        request=_plan(owner, source).model_copy(update={"proxy": values.proxy}).to_json(),
         credentials=credentials,
         seconds=seconds,
         arguments=("--run", _session_name(source)),
+        pods=values.pods,
         account=account_of(source.spec.address, credentials),
         has_failed=has_failed,
     )

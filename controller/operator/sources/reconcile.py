@@ -32,12 +32,12 @@ from controller.operator.sources.objects import Objects, SecretObjects, SourceOb
 from controller.operator.sources.users import SecretUsers
 from steps.model.kinds import SECRET_SOURCES, Object
 from steps.runtime.cluster import Cluster
-from workflows import texts
+from workflows import profiles, texts
 from workflows.accounts import place
 from workflows.api.annotations import RETRY
 from workflows.api.sources import Source
 from workflows.api.status import SourceStatus, Verification
-from workflows.plan import source_reasons
+from workflows.plan import source_profile_reasons, source_reasons
 
 CHANGE_SECONDS: Final = 30.0
 """Seconds until a change of the Secret of a source that is not ready is noticed: Secrets are not watched."""
@@ -127,7 +127,8 @@ class SourceReconciler:
         if isinstance(found, str):
             return Credentials(), _refused("Invalid", found)
         source, in_secret = found
-        if reasons := tuple(source_reasons(source)):
+        named = source_profile_reasons(source, self._options.settings)
+        if reasons := (*source_reasons(source), *named):
             return Credentials(), _refused("Invalid", texts.message(reasons))
         secret = in_secret or read_secret(self._cluster, source, self._options.namespace)
         if secret.data is None:
@@ -187,8 +188,11 @@ class SourceReconciler:
             later = Ended("", attempt.version, message=attempts.NEAR_LOCK, problem=Problem.NOT_STARTED)
             return self._write(key, raw, before, check.verdict_of(later), later)
         has_failed = before.verification.failures > 0
+        settings = self._options.settings
         wanted = check.check_of(
-            owner, attempt.source, attempt.credentials, attempt.version, seconds, has_failed=has_failed
+            *(owner, attempt.source, attempt.credentials, attempt.version, seconds),
+            has_failed=has_failed,
+            profile=profiles.find(settings, profiles.chosen(settings, attempt.source)),
         )
         if not self._checks.is_running(owner):
             with self._lock:

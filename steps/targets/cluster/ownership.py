@@ -2,6 +2,9 @@
 
 The import owns image, claim and VM until it has succeeded, so that deleting an import that has
 not leaves nothing; then they are released, and deleting the import keeps them. Nothing foreign is adopted.
+
+Kubernetes forbids owners of another namespace. If the VM goes to another namespace than the import's, a
+ConfigMap there owns the objects in its place, and the controller deletes it with the run.
 """
 
 from __future__ import annotations
@@ -9,30 +12,58 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import IMPORTS, Kind, Object
+from steps.model.kinds import CONFIG_MAP, IMPORTS, Kind, Object
 from steps.model.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, labels
 from steps.model.plan import Plan
-from steps.runtime.cluster import ChangedError, Cluster
+from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 
 MAX_TRIES: Final = 10
 """How often a read-change-write is repeated because others write to the same object."""
 
 
-def owner_references(cluster: Cluster, plan: Plan) -> list[Object]:
+def owner_references(cluster: Cluster, plan: Plan, *, dry_run: bool = False) -> list[Object]:
     """The owner references of an import's objects: the import, without flags, as in vm-import-controller.
 
     None for an import that is not an object, as with `vmferry run`: an object whose owner does not
-    exist is garbage-collected at once. None across namespaces, which Kubernetes forbids.
+    exist is garbage-collected at once. In another namespace it is the ConfigMap there, which is created if
+    it is missing; with `dry_run` it is not, and there is no owner.
+
+    Raises:
+        StepError: CONFLICT, if a ConfigMap of others has the name.
     """
     import_ref = plan.import_
     kind = IMPORTS.get(import_ref.api_version)
-    if import_ref.namespace != plan.target.namespace or kind is None:
+    if kind is None:
         return []
     import_object = cluster.get(kind, import_ref.name, import_ref.namespace)
     if import_object is None or import_object["metadata"]["uid"] != import_ref.uid:
         return []
-    return [kind.owner_reference(import_ref.name, import_ref.uid)]
+    if import_ref.namespace == plan.target.namespace:
+        return [kind.owner_reference(import_ref.name, import_ref.uid)]
+    owner = _owner_there(cluster, plan, create=not dry_run)
+    return [] if owner is None else [_reference(owner)]
+
+
+def _owner_there(cluster: Cluster, plan: Plan, *, create: bool) -> Object | None:
+    """The ConfigMap that owns the objects of the run in the namespace of its VM."""
+    name, namespace = names.owner(plan.run), plan.target.namespace
+    found = cluster.get(CONFIG_MAP, name, namespace)
+    if found is None and create:
+        metadata: Object = {"name": name, "namespace": namespace, "labels": names.run_labels(plan)}
+        with contextlib.suppress(ExistsError):  # the step of another disk was faster
+            return cluster.create(
+                {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "metadata": metadata}
+            )
+        found = cluster.get(CONFIG_MAP, name, namespace)
+    if found is not None and not is_of_run(found, plan):
+        refuse_foreign(found, plan)
+    return found
+
+
+def _reference(owner: Object) -> Object:
+    return CONFIG_MAP.owner_reference(owner["metadata"]["name"], owner["metadata"]["uid"])
 
 
 def is_of_import(resource: Object, plan: Plan) -> bool:
@@ -106,7 +137,7 @@ def release_ownership(
         remaining = [
             reference
             for reference in current["metadata"].get("ownerReferences") or []
-            if reference["uid"] not in (plan.import_.uid, to["uid"] if to else "")
+            if not _is_import(reference, plan) and reference["uid"] != (to["uid"] if to else "")
         ]
         remaining += [to] if to is not None else []
         version = current["metadata"]["resourceVersion"]
@@ -119,7 +150,13 @@ def release_ownership(
 
 def _owns(resource: Object, plan: Plan) -> bool:
     owners = resource["metadata"].get("ownerReferences") or []
-    return any(reference["uid"] == plan.import_.uid for reference in owners)
+    return any(_is_import(reference, plan) for reference in owners)
+
+
+def _is_import(reference: Object, plan: Plan) -> bool:
+    """Whether an owner reference is the import, or the ConfigMap in its place."""
+    stands_for = (CONFIG_MAP.kind, names.owner(plan.run))
+    return bool(reference["uid"] == plan.import_.uid) or (reference["kind"], reference["name"]) == stands_for
 
 
 def owned_by(resource: Object, owner: Object) -> bool:

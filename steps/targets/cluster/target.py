@@ -21,6 +21,7 @@ from steps.runtime.stop import Stop
 from steps.targets.checks.facts import ClaimNeed
 from steps.targets.cluster.completion import NO_WORKFLOW, WorkflowRef
 from steps.targets.cluster.halting import halt
+from steps.targets.cluster.permission import check_permission
 from steps.targets.cluster.published import PublishedImage
 from steps.targets.cluster.serving import Serving
 from steps.targets.cluster.vm_objects import DiskVolumes, VmObjects
@@ -63,6 +64,7 @@ class ClusterTarget(abc.ABC):
     def admit(self, shape: Shape, volumes: Volumes) -> Admission:
         if self._machine is None:
             raise StepError(Exit.INVALID, "the VM to check is not given", remedy="see steps.admit --help")
+        check_permission(self._cluster, self._plan)  # before anything that is there is reported
         return self._admission(self._machine, shape, volumes)
 
     def publish(self, disk: DiskId, scratch: Path, report: ProgressCallback) -> PublishedImage:
@@ -71,12 +73,15 @@ class ClusterTarget(abc.ABC):
             raise StepError(
                 Exit.INVALID, "the URL of the served disk is not given", remedy="see steps.image --help"
             )
+        check_permission(self._cluster, self._plan)
         return self._fetch(self._machine.disk(disk), self._serving, report)
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
+        check_permission(self._cluster, self._plan)
         return self._vm_objects.build(shape)
 
     def start(self, shape: Shape) -> None:
+        check_permission(self._cluster, self._plan)
         self._vm_objects.start(shape)
 
     def leave_off(self, shape: Shape) -> None:

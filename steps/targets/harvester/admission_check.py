@@ -68,7 +68,7 @@ class AdmissionCheck:
         """
         refuse_missing_apis(self._cluster, "harvester", APIS)
         self._report.check_name(shape)
-        owners = owner_references(self._cluster, self._plan)
+        owners = owner_references(self._cluster, self._plan, dry_run=True)
         storages = self._report.storages(self._disks(DiskWay.PULL), self._storage_of)
         for disk, storage in storages.items():
             self._report.dry_run(f"image of {disk}", self._image_manifest(disk, storage, owners))

@@ -63,7 +63,7 @@ class AdmissionCheck:
         """
         refuse_missing_apis(self._cluster, "kubevirt", apis(self._plan))
         self._report.check_name(shape)
-        owners = owner_references(self._cluster, self._plan)
+        owners = owner_references(self._cluster, self._plan, dry_run=True)
         storages = self._report.storages(self._machine.disks, partial(storage_of, self._cluster, self._plan))
         self._report.add(*guessed_modes(storages))
         claims = {disk: self._claim_manifest(disk, storage) for disk, storage in storages.items()}

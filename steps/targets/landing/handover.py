@@ -40,6 +40,7 @@ from steps.targets.cluster.ownership import (
     owner_references,
     refuse_deleting,
 )
+from steps.targets.cluster.permission import check_permission
 from steps.targets.landing.finished import is_finished
 
 log = structlog.get_logger()
@@ -86,6 +87,7 @@ class HandOver:
         if self._namespace == self._release:
             self._finish_in_place()
             return self._name
+        check_permission(self._cluster, self._plan)
         claim = self._claim() or self._create()
         self._rebind(claim)
         self._await_bound()

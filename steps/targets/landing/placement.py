@@ -26,7 +26,7 @@ STAGE: Final = "placement"
 ADMIT: Final = "admit"
 OWNER: Final = 107
 """The user of KubeVirt's and CDI's pods."""
-_COPIED: Final = ("imagePullSecrets", "nodeSelector", "tolerations")
+_COPIED: Final = ("imagePullSecrets", "nodeSelector", "tolerations", "affinity")
 """Fields of the pod of `admit` that this pod needs as well to run."""
 
 

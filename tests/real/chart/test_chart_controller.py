@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from ruamel.yaml import YAML
 
 from controller.operator import compat, health, options, uninstall
 from controller.operator.checkpods.objects import SERVICE_ACCOUNT
 from controller.operator.options import CheckOptions, Options
-from steps.model.plan import ImportLimits
+from steps.model.plan import ImportLimits, ProxyPlan, ScratchPlan
 from steps.model.sources import SourceKind
 from tests.real.chart.test_chart import RELEASE, helm, of_kind, rendered, without_helm
 from tests.unit.workflows.author.rendered import CHART, Json
+from workflows.settings import Profile
 from workflows.stages import Limit
 
 pytestmark = without_helm
@@ -252,3 +256,57 @@ def test_metrics_service_is_optional() -> None:
     assert {one["name"]: one["containerPort"] for one in pod["spec"]["containers"][0]["ports"]} == {
         port["targetPort"]: health.PORT
     }
+
+
+def test_profiles_reach_the_controller_and_lack_only_what_nobody_gave(tmp_path: Path) -> None:
+    given = {
+        "import": {
+            "defaultProfile": "dmz",
+            "profiles": {
+                "dmz": {
+                    "scratch": {"storageClass": "fast"},
+                    "nodeSelector": {"zone": "dmz"},
+                    "tolerations": [{"key": "dmz", "operator": "Exists"}],
+                    "affinity": {"nodeAffinity": {}},
+                    "network": "infra/transfer",
+                    "proxy": {"https": "http://proxy:3128", "noProxy": ".local"},
+                },
+                "direct": {"proxy": {}},
+            },
+        },
+        "scratch": {"filesystemFactor": 1.5},
+    }
+    values = tmp_path / "values.yaml"
+    values.write_text(json.dumps(given))
+    done = helm("template", "imports", str(CHART), "-f", str(values), "-s", "templates/controller.yaml")
+    assert done.returncode == 0, done.stderr
+    (document,) = [
+        one for one in YAML(typ="safe").load_all(done.stdout) if one and one["kind"] == "ConfigMap"
+    ]
+    settings = Options.model_validate_json(document["data"]["controller.json"]).settings
+    assert settings.default_profile == "dmz"
+    assert settings.profiles["dmz"] == Profile(
+        scratch=ScratchPlan(storage_class="fast", filesystem_factor=1.5),
+        node_selector={"zone": "dmz"},
+        tolerations=({"key": "dmz", "operator": "Exists"},),
+        affinity={"nodeAffinity": {}},
+        network="infra/transfer",
+        proxy=ProxyPlan(https="http://proxy:3128", no_proxy=".local"),
+    )
+    assert settings.profiles["direct"] == Profile(proxy=ProxyPlan())
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("import.defaultProfile=lab", "import.defaultProfile names lab, which is not in import.profiles"),
+        ("import.profiles.a.hostNetwork=true", "additional properties 'hostNetwork' not allowed"),
+        ("import.profiles.a.network=transfer", "does not match pattern"),
+        ("import.profiles.a.proxy.https=http://me:secret@proxy:3128", "does not match pattern"),
+        ("import.profiles.A_b.network=", "does not match pattern"),
+    ],
+)
+def test_a_wrong_profile_is_refused_by_the_chart(value: str, words: str) -> None:
+    done = helm("template", "imports", str(CHART), f"--set={value}")
+    assert done.returncode != 0
+    assert words in done.stderr

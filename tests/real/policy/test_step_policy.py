@@ -65,7 +65,7 @@ KIND: Final = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("policies") / "policies.yaml"
     found = rendered_policies("--api-versions", KIND)
-    assert set(found) == {"vmferry-steps", "vmferry-workflows"}
+    assert set(found) == {"vmferry-steps", "vmferry-controller", "vmferry-workflows"}
     path.write_text("\n---\n".join(json.dumps(one) for one in found.values()))
     return path
 
@@ -149,6 +149,7 @@ def writes_there(run: str) -> Iterator[tuple[str, Request]]:
     ):
         yield "build", Request(group, kind, found)
         yield "build", Request(group, kind, found, found)
+    yield "build", Request("", "configmaps", thing(names.owner(run), run, TENANT))
     yield "image", Request("harvesterhci.io", "virtualmachineimages", old=image)
     yield "image", Request("cdi.kubevirt.io", "datavolumes", old=volume)
 
@@ -462,3 +463,33 @@ def test_what_a_person_has_added_to_the_vm_does_not_stop_its_start(policies: Pat
     larger = vm_with(VICTIM, *before["spec"]["template"]["spec"]["volumes"], domain={"cpu": {"cores": 4}})
     rebuilt = Request("kubevirt.io", "virtualmachines", larger, before)
     assert judge_one(policies, pod(VICTIM, "build"), rebuilt) == []
+
+
+def test_the_owner_of_objects_elsewhere_is_created_empty_and_nothing_else(policies: Path) -> None:
+    def judge(new: Json | None, old: Json | None = None) -> list[str]:
+        (found,) = judged(policies, pod(VICTIM, "build"), Request("", "configmaps", new, old))
+        return found
+
+    mine = thing(names.owner(VICTIM), VICTIM, TENANT)
+    assert judge(mine) == []
+    assert judge({**mine, "data": {"key": "value"}}) != []
+    assert judge({**mine, "binaryData": {"key": "dmFsdWU="}}) != []
+    assert judge(thing(names.owner(VICTIM), VICTIM)) != []  # in the release namespace
+    assert judge(thing("coredns", VICTIM, TENANT)) != []
+    assert judge(thing(names.owner(OTHERS[0]), VICTIM, TENANT)) != []
+    assert judge(mine, mine) != []
+    assert judge(None, mine) != []
+
+
+def test_the_controller_deletes_no_other_config_map_elsewhere(policies: Path) -> None:
+    def judge(name: str, run: str, namespace: str = TENANT) -> list[str]:
+        client = Client(f"system:serviceaccount:{RELEASE}:vmferry-controller")
+        (found,) = judged(policies, client, Request("", "configmaps", old=thing(name, run, namespace)))
+        return found
+
+    assert judge(names.owner(VICTIM), VICTIM) == []
+    assert judge(names.request(VICTIM), VICTIM, RELEASE) == []
+    assert judge(names.owner(VICTIM), OTHERS[0]) != []
+    assert judge(names.owner(VICTIM), "") != []
+    assert judge("coredns", "coredns", "kube-system") != []
+    assert judge("web-owner", "web") != []

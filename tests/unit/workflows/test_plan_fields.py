@@ -84,3 +84,23 @@ def test_all_reasons_are_reported_at_once() -> None:
 )
 def test_quantity_in_mebibytes(text: str, mib: int | None) -> None:
     assert mebibytes(text) == mib
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (
+            {"diskMapping": [{"sourceDisk": "disk-0"}, {"sourceDisk": "disk-0", "busType": "scsi"}]},
+            "spec.diskMapping has 2 rows for the disk 'disk-0'; keep one row",
+        ),
+        ({"approvals": ["start", "start"]}, "spec.approvals names start 2 times; write it once"),
+        (
+            {"networkMapping": [{"sourceNetwork": "a", "type": "ignored", "mac": "new"}]},
+            "mac has no effect; remove it",
+        ),
+    ],
+)
+def test_what_stands_twice_or_has_no_effect_is_refused(spec: dict[str, Any], words: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        planned(**spec)
+    assert words in str(caught.value)

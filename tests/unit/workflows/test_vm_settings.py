@@ -162,6 +162,10 @@ def test_a_key_that_only_looks_reserved_is_allowed(key: str) -> None:
         ({"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]}, "remove one of the two"),
         ({"tolerations": [{"key": "a", "tolerationSeconds": 5}]}, "needs the effect NoExecute"),
         (
+            {"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": -1}]},
+            "has the tolerationSeconds -1; write 0 or more",
+        ),
+        (
             {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}] * 33}}},
             "33 entries",
         ),

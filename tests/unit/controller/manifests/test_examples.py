@@ -14,7 +14,7 @@ from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
 from workflows.plan import plan
-from workflows.settings import Settings
+from workflows.settings import Profile, Settings
 
 EXAMPLES: Final = Path(__file__).parents[4] / "examples"
 FILES: Final = sorted(EXAMPLES.glob("*.yaml"))
@@ -30,7 +30,8 @@ def test_a_file_is_read_completely(path: Path) -> None:
 
 @pytest.mark.parametrize("import_", EVERYTHING.imports.values(), ids=lambda import_: import_.metadata.name)
 def test_an_import_has_its_source_and_a_plan(import_: VirtualMachineImport) -> None:
-    made = plan(import_, source_of(import_, EVERYTHING), Settings(), mapping_of(import_, EVERYTHING))
+    settings = Settings(profiles={"dmz": Profile()})  # as the comment of the example defines it
+    made = plan(import_, source_of(import_, EVERYTHING), settings, mapping_of(import_, EVERYTHING))
     assert made.vm == import_.spec.virtual_machine_name
     assert (made.target.mapping is None) == (import_.spec.import_mapping is None)
 

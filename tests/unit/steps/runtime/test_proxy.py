@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steps.model.contract import Exit, StepError
+from steps.model.plan import ProxyPlan
 from steps.runtime import proxy
 
 PROXY = "http://proxy.corp:3128"
@@ -89,3 +90,21 @@ def test_the_login_of_a_proxy_is_sent_only_to_it_and_never_shown() -> None:
     with pytest.raises(StepError) as caught:
         proxy.for_url("https://a/", {"HTTPS_PROXY": "socks5://me:hunter2@proxy:3128"})
     assert "hunter" not in str(caught.value)
+
+
+def test_the_proxy_of_a_profile_replaces_all_of_the_environment() -> None:
+    before = {
+        "HTTP_PROXY": "http://a:1",
+        "https_proxy": "http://a:1",
+        "ALL_PROXY": "http://a:1",
+        "NO_PROXY": "b",
+    }
+    environment = dict(before)
+    proxy.use(None, environment)
+    assert environment == before
+    proxy.use(ProxyPlan(https="http://proxy:3128", no_proxy=".local"), environment)
+    assert environment == {"https_proxy": "http://proxy:3128", "no_proxy": ".local"}
+    assert str(proxy.for_url("https://vcenter/sdk", environment)) == "proxy:3128"
+    assert proxy.for_url("http://vcenter/sdk", environment) is None
+    proxy.use(ProxyPlan(), environment)
+    assert environment == {}

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from steps.model.plan import Gate, Plan
+from steps.model.plan import Gate, Plan, PodPlan
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_plan
 from tests.unit.workflows.author.rendered import CHART, GOLDEN, TEMPLATE
@@ -27,6 +27,17 @@ PLAIN: Final = a_plan()
 GATED: Final = a_plan(vm="Build*Agent_01 (old)", name="agent", namespace="ci", start=False).model_copy(
     update={"approvals": (Gate.POWEROFF, Gate.START)}
 )
+PROFILED: Final = a_plan().model_copy(
+    update={
+        "profile": "dmz",
+        "pods": PodPlan(
+            node_selector={"example.com/zone": "dmz"},
+            tolerations=({"key": "dmz", "operator": "Exists"},),
+            affinity={"podAntiAffinity": {}},
+            network="infra/transfer",
+        ),
+    }
+)
 UID: Final = "0c5f8f7e-2c9d-4f5e-9a55-6f1d0a1b2c3d"
 
 
@@ -38,6 +49,7 @@ PATHS: Final = (
     *(CHART / "files" / name for name in chart_names()),
     GOLDEN / "run-plain.yaml",
     GOLDEN / "run-gated-second-try.yaml",
+    GOLDEN / "run-profile.yaml",
 )
 
 
@@ -48,6 +60,7 @@ def texts() -> dict[Path, str]:
         **{CHART / "files" / name: text for name, text in chart_files().items()},
         GOLDEN / "run-plain.yaml": written(PLAIN, owner=UID),
         GOLDEN / "run-gated-second-try.yaml": written(GATED, attempt=1, owner=UID),
+        GOLDEN / "run-profile.yaml": written(PROFILED, owner=UID),
     }
 
 
