@@ -10,8 +10,8 @@ from typing import Final
 from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.v2v import job_of
-from controller.patterns import matcher
 from steps.model.naming import normalise
+from steps.model.patterns import matcher
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from workflows import ways
 from workflows.api.mapping import ImportMapping
