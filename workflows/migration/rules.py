@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -33,6 +35,8 @@ from workflows.plan import import_reasons
 
 PROBE: Final = "any"
 """The name of a VM in an import that only shows whether a template is right."""
+STORAGE_FIELDS: Final = ("storageClass", "diskMapping", "importMapping")
+"""Fields of a template that decide the storage classes of disks."""
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 _PERCENT: Final = re.compile(r"([1-9]\d?|100)%", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -181,3 +185,16 @@ def listing(plan: MigrationPlan, source: SourcePlan) -> Listing:
     """What a look at the source needs to select the VMs of the plan."""
     rows = (VmRow(name=row.name or "", folder=row.folder or "", tags=row.tags) for row in plan.spec.vms)
     return Listing(source=source, select=Rows(rows=tuple(rows), exclude=plan.spec.exclude))
+
+
+def selection_version(plan: MigrationPlan) -> str:
+    """A digest of what decides which VMs are selected, and for which storage classes."""
+    spec = plan.spec
+    storage = [
+        {name: given[name] for name in STORAGE_FIELDS if name in given}
+        for given in (spec.template, *(row.overrides for row in spec.vms))
+    ]
+    rows = [(row.name, row.folder, row.tags) for row in spec.vms]
+    source = spec.source_cluster.model_dump(mode="json")
+    text = json.dumps([source, rows, spec.exclude, storage], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,12 +20,9 @@ from workflows import texts
 from workflows.api.migration_plan import MigrationPlan, MigrationPlanStatus, PlannedVm, PlanPhase
 from workflows.api.resources import VirtualMachineImport
 from workflows.migration.imports import LABEL_PLAN, Seen, is_owned, manifest, see
-from workflows.migration.rules import PROBE, reasons
+from workflows.migration.rules import PROBE, reasons, selection_version
 from workflows.migration.schedule import IN_FLIGHT, InFlight
 from workflows.plan import mapping_reasons
-
-STORAGE_FIELDS: Final = ("storageClass", "diskMapping", "importMapping")
-"""Fields of a template that decide the storage classes of disks."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class PlanFacts:
     @property
     def version(self) -> str:
         """A digest of what decides which VMs are selected; empty for a plan that cannot run."""
-        return "" if self.plan is None else _version(self.plan)
+        return "" if self.plan is None else selection_version(self.plan)
 
     @property
     def must_select(self) -> bool:
@@ -126,18 +121,6 @@ def template_import(plan: MigrationPlan) -> VirtualMachineImport:
     """
     document = manifest(plan, PlannedVm(vm=PROBE, import_=PROBE, row=len(plan.spec.vms)))
     return VirtualMachineImport.model_validate(document, by_alias=True, by_name=False)
-
-
-def _version(plan: MigrationPlan) -> str:
-    spec = plan.spec
-    storage = [
-        {name: given[name] for name in STORAGE_FIELDS if name in given}
-        for given in (spec.template, *(row.overrides for row in spec.vms))
-    ]
-    rows = [(row.name, row.folder, row.tags) for row in spec.vms]
-    source = spec.source_cluster.model_dump(mode="json")
-    text = json.dumps([source, rows, spec.exclude, storage], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _imports(cluster: Cluster, raw: Object, status: MigrationPlanStatus) -> dict[str, Seen]:
