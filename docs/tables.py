@@ -53,9 +53,9 @@ def resources() -> str:
 
 _RESOURCES: Final = (
     f"The group is `{GROUP}`, the version `{VERSION}`. The names, kinds and fields are those of "
-    "vm-import-controller; vmferry adds fields, and the kind ImportMapping. All kinds are namespaced. The "
-    "schema requires no field, except in an ImportMapping: the controller checks what an import needs, and "
-    "the condition `Succeeded` has every reason. "
+    "vm-import-controller; vmferry adds fields, and the kinds ImportMapping and MigrationPlan. All kinds are "
+    "namespaced. The schema requires no field, except in these two: the controller checks what an import "
+    "needs, and the condition `Succeeded` has every reason. "
     "A name of a field with `[]` is one entry of a list. The folder `examples` has manifests."
 )
 
@@ -65,11 +65,18 @@ def _fields(schema: Json, at: str = "") -> Iterator[tuple[str, ...]]:
         item = part.get("items", {})
         where = f"{at}{name}"
         yield f"`{where}`", _type(part, item), _sentence(part.get("description", ""))
-        yield from _fields(part, f"{where}.")
+        if name not in _OF_IMPORT:
+            yield from _fields(part, f"{where}.")
         yield from _fields(item, f"{where}[].")
 
 
+_OF_IMPORT: Final = ("template", "overrides")
+"""Fields whose parts are those of the spec of an import."""
+
+
 def _type(part: Json, item: Json) -> str:
+    if part.get("x-kubernetes-int-or-string"):
+        return "integer or string"
     values = [value for value in (item or part).get("enum", ()) if value]
     kind = f"list of {item['type']}" if item else str(part["type"])
     return f"{kind}: {', '.join(f'`{value}`' for value in values)}" if values else kind

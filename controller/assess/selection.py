@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from controller.assess import workload
 from controller.assess.readiness import Assessed, Readiness
-from controller.patterns import fits_vm, matcher
-from steps.model.machine import Machine, Power
+from steps.model.machine import Power
+from steps.model.patterns import fits_vm, has_tags, in_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,37 +52,15 @@ def _tests(wanted: Selection) -> Iterable[Callable[[Assessed], bool]]:
         fits_name = fits_vm(wanted.names)
         yield lambda one: fits_name(one.machine)
     if wanted.folders:
-        fits_folder = matcher(folder.rstrip("/") or "/" for folder in wanted.folders)
-        yield lambda one: fits_folder(folders_of(one.machine))
-    for tag in wanted.tags:
-        yield _has_tag(tag)
+        fits_folder = in_folder(wanted.folders)
+        yield lambda one: fits_folder(one.machine)
+    if wanted.tags:
+        fits_tags = has_tags(wanted.tags)
+        yield lambda one: fits_tags(one.machine)
     if wanted.powers:
         yield lambda one: one.machine.power in wanted.powers
     if wanted.readiness:
         yield lambda one: one.readiness in wanted.readiness
-
-
-def _has_tag(pattern: str) -> Callable[[Assessed], bool]:
-    fits = matcher([pattern])
-    return lambda one: any(
-        fits((tag.value if tag.has_category else tag.name, str(tag))) for tag in one.machine.tags
-    )
-
-
-def folders_of(machine: Machine) -> tuple[str, ...]:
-    """The folders that contain a VM, directly or not, by their paths and as an import names them.
-
-    `/DC0/vm/prod/web` and `prod/web` are the same folder of vSphere. `/` contains every VM.
-    """
-    above = machine.path.rpartition("/")[0]
-    below = above.partition("/vm/")[2]
-    return tuple(dict.fromkeys((*_ancestors(above), *_ancestors(below), "/")))
-
-
-def _ancestors(path: str) -> Iterable[str]:
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
 
 
 class Sort(enum.StrEnum):

@@ -115,7 +115,11 @@ def dry_run(job: Job, stop: Stop) -> DryRunResult:
 
 
 def _examine(job: Job, provider: Provider, stop: Stop) -> DryRunResult:
-    machine = examine(provider, job.plan)
+    return judge(job, examine(provider, job.plan), stop)
+
+
+def judge(job: Job, machine: Machine, stop: Stop) -> DryRunResult:
+    """What the import of this VM would do."""
     refusals = (*refusal_reasons(job.plan, machine), *_embedded_reasons(job.plan))
     try:
         target_shape = shape(job.plan, machine)

@@ -17,9 +17,9 @@ from controller.assess.selection import Selection, Sort, in_order, select
 from controller.assess.workload import Rate
 from controller.cli import tables
 from controller.cli.app import OutputFormat, dump, err, print_warning, write
-from controller.patterns import unused
 from steps import __version__
 from steps.model.contract import Exit, StepError
+from steps.model.patterns import unused
 from steps.providers import Inventory
 from workflows.api.sources import Source
 

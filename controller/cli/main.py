@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from controller.cli import cluster, dryrun, extras, inventory, selecting, summary, undo
+from controller.cli import cluster, dryrun, extras, inventory, plans, selecting, summary, undo
 from controller.cli.app import (
     Folder,
     Manifest,
@@ -55,7 +55,8 @@ def main() -> None:
 
 def _jobs(filenames: list[str] | None) -> list[resolve.Job]:
     """The imports of manifests, for their credentials."""
-    return selecting.select(filenames or [], Settings(), resolve.WITHOUT, (), None).jobs
+    given = selecting.read_manifests(filenames or [])
+    return selecting.select(given, Settings(), resolve.WITHOUT, (), None).jobs
 
 
 def _mapping_choice(path: Path | None) -> resolve.MappingChoice:
@@ -98,10 +99,17 @@ SourceWait = Annotated[
 
 @command(
     epilog="Examples: vmferry run -f vm.yaml --into ./alpine · "
-    "vmferry run -f source.yaml --vm '/DC0/vm/prod/*' --mapping mapping.yaml --into ./prod"
+    "vmferry run -f source.yaml --vm '/DC0/vm/prod/*' --mapping mapping.yaml --into ./prod · "
+    "vmferry run -f source.yaml -f plan.yaml --into ./waves"
 )
 def run(
-    into: Annotated[Path, typer.Option(help="Folder for the result. It must be new or empty.")],
+    into: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the result. It must be new or empty; that of a MigrationPlan may be from an "
+            "earlier run."
+        ),
+    ],
     filename: Manifest = None,
     vm: Vms = None,
     source: SourceName = None,
@@ -136,6 +144,10 @@ def run(
 
     The manifests are those of `kubectl apply`: Secret, source, ImportMapping and VirtualMachineImport, in any
     order.
+
+    A MigrationPlan instead of imports selects VMs and imports them in waves. The same command continues it:
+    it retries only what failed.
+
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME, or OS_AUTH_URL, OS_USERNAME,
     OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, give what no manifest
     gives.
@@ -152,7 +164,11 @@ def run(
         disks=disks,
         source_wait_seconds=source_wait,
     )
-    selected = selecting.select(filename or [], settings, _mapping_choice(mapping_file), vm or (), source)
+    given, mappings = selecting.read_manifests(filename or []), _mapping_choice(mapping_file)
+    if given.plans:
+        plans.refuse_options(vm, source)
+        return plans.run(given, settings, mappings, into, retry_delay, output, yes=yes)
+    selected = selecting.select(given, settings, mappings, vm or (), source)
     jobs = selected.jobs
     resolve.refuse_landing(jobs)
     target = cluster_target.from_environment(os.environ) if to is not TargetKind.DIRECTORY else None
@@ -301,6 +317,8 @@ def plan(
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Changes nothing.
 
+    For a MigrationPlan it shows the waves and what the inventory shows of each VM.
+
     With `--to harvester` or `--to kubevirt` the cluster of KUBECONFIG checks the VM and its disks by dry
     runs.
     """
@@ -312,7 +330,11 @@ def plan(
         disks=disks,
     )
     stop = Stop()
-    jobs = selecting.select(filename or [], settings, _mapping_choice(mapping_file), vm or (), source).jobs
+    given, mappings = selecting.read_manifests(filename or []), _mapping_choice(mapping_file)
+    if given.plans:
+        plans.refuse_options(vm, source)
+        return plans.show(given, settings, mappings, stop, output)
+    jobs = selecting.select(given, settings, mappings, vm or (), source).jobs
     results = dryrun.with_collisions([dryrun.dry_run(job, stop) for job in jobs])
     if output is not OutputFormat.TABLE:
         dump([dryrun.document(result) for result in results], output)

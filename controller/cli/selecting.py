@@ -52,18 +52,11 @@ class Selected:
     is_by_wildcard: bool = False
 
 
-def select(
-    filenames: Sequence[str],
-    settings: Settings,
-    mappings: resolve.MappingChoice,
-    vms: Sequence[str],
-    source: str | None,
-) -> Selected:
-    """The imports of the manifests, or with `vms` those that the patterns fit; else VMs of the only source.
+def read_manifests(filenames: Sequence[str]) -> read.Manifests:
+    """The manifests; what is ignored or converted is said on standard error.
 
     Raises:
-        InvalidManifestsError: with every reason.
-        StepError: NOT_FOUND, if a pattern fits no VM of the source; the errors of the source.
+        InvalidManifestsError: with every fault.
     """
     given = read.read(filenames)
     for warning in given.converted:
@@ -75,7 +68,28 @@ def select(
             style="dim",
             soft_wrap=True,
         )
-    local = settings.model_copy(update={"local_files": True, "mounts_claims": False, "allow_volumes": True})
+    return given
+
+
+def embedded(settings: Settings) -> Settings:
+    """The settings of a run on this computer."""
+    return settings.model_copy(update={"local_files": True, "mounts_claims": False, "allow_volumes": True})
+
+
+def select(
+    given: read.Manifests,
+    settings: Settings,
+    mappings: resolve.MappingChoice,
+    vms: Sequence[str],
+    source: str | None,
+) -> Selected:
+    """The imports of the manifests, or with `vms` those that the patterns fit; else VMs of the only source.
+
+    Raises:
+        InvalidManifestsError: with every reason.
+        StepError: NOT_FOUND, if a pattern fits no VM of the source; the errors of the source.
+    """
+    local = embedded(settings)
     variables = environment.read(os.environ)
     if not vms or given.imports or given.v2v_imports:
         return Selected(resolve.jobs(given, variables, local, mappings, vms))

@@ -41,7 +41,7 @@ def render(inventory: Inventory, vms: Sequence[Assessed], *, is_whole: bool) -> 
 def _lines(inventory: Inventory, vms: Sequence[Assessed], *, is_whole: bool) -> Iterator[str]:
     has_tags = any(one.machine.tags for one in vms)
     header = ("VM", "id", "power", "vCPU", "memory", "disks", "networks", "readiness")
-    yield from _table(
+    yield from aligned(
         [(*header, *(("tags",) if has_tags else ())), *(_row(one, has_tags=has_tags) for one in vms)]
     )
     yield from ("", totals(vms).line())
@@ -56,7 +56,7 @@ def _shown(cells: Iterable[str]) -> tuple[str, ...]:
     return tuple(visible(cell, LONGEST) for cell in cells)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """The rows in columns. A cell may have letters of two columns of the terminal, or of none."""
     shown = [_shown(row) for row in rows]
     widths = [max(map(cell_len, column)) + _GAP for column in zip(*shown, strict=True)]

@@ -52,6 +52,11 @@ class Watch:
         if self._live is not None:
             self._live.stop()
 
+    def forget(self, name: str) -> None:
+        """Show a run no more: it has ended, and others begin."""
+        for known in (self._states, self._rates, self._before, self._printed_at):
+            known.pop(name, None)
+
     def changed(self, name: str, workflow: Mapping[str, Any]) -> None:
         """Store a run's new state and show it."""
         self._states[name] = workflow

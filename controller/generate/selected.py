@@ -12,9 +12,9 @@ from controller.generate.naming import Choice, choices
 from controller.manifests.environment import Environment
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.resolve import Job, credentials_of
-from controller.patterns import fits_vm, unused
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
+from steps.model.patterns import fits_vm, unused
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -45,6 +45,9 @@ class Watcher(Protocol):
 
     def warn(self, name: str, message: str) -> None:
         """Show a warning about a run that continues."""
+
+    def forget(self, name: str) -> None:
+        """Show a run no more: it has ended, and others begin."""
 
     def tick(self) -> None:
         """Called every second, even without a change."""
@@ -98,7 +101,7 @@ def create(jobs: Sequence[Job], into: Path, target: ClusterTarget | None = None)
         folders = [into / folder_name(job, jobs) for job in jobs]
     for folder in folders:
         RunDir(folder).require_free()
-    return [_create(job, RunDir(folder), target) for job, folder in zip(jobs, folders, strict=True)]
+    return [create_one(job, RunDir(folder), target) for job, folder in zip(jobs, folders, strict=True)]
 
 
 def folder_name(job: Job, jobs: Sequence[Job]) -> str:
@@ -107,7 +110,8 @@ def folder_name(job: Job, jobs: Sequence[Job]) -> str:
     return f"{job.plan.import_.namespace}-{job.name}" if twice else job.name
 
 
-def _create(job: Job, rundir: RunDir, target: ClusterTarget | None) -> EmbeddedRun:
+def create_one(job: Job, rundir: RunDir, target: ClusterTarget | None) -> EmbeddedRun:
+    """Create the folder of an import, which is free. Raises StepError (CONFLICT) if it cannot be written."""
     try:
         lock = take_lock(rundir)
         rundir.create(job.plan, job.credentials)
@@ -135,6 +139,20 @@ def find(root: Path) -> list[RunDir]:
     if not imports:
         RunDir(root).require_import()
     return imports
+
+
+def create_or_reopen(job: Job, rundir: RunDir, target: ClusterTarget | None) -> EmbeddedRun | None:
+    """An import in its folder: a new one, or the rest of one that failed; None if it has succeeded.
+
+    One that failed in its checks has changed nothing: it begins again, with what the manifests say now.
+
+    Raises:
+        StepError: as `create` and `reopen`.
+    """
+    if rundir.state.exists() and not rundir.is_untouched():
+        return reopen(rundir, job.credentials)
+    rundir.require_free()
+    return create_one(job, rundir, target)
 
 
 def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> EmbeddedRun | None:
@@ -207,39 +225,48 @@ async def run_all(
     runs: Sequence[EmbeddedRun], watch: Watcher, *, first_delay: float = FIRST_DELAY
 ) -> list[ImportResult]:
     """Run imports in parallel to their end; SIGINT and SIGTERM stop them cleanly."""
-    shared = _Shared(TransferSlots(), PortAllocator(), Reservations())
-    runners = [_runner(run, shared, watch, first_delay) for run in runs]
+    shared = Shared.new()
+    runners = [make_runner(run, shared, watch, first_delay) for run in runs]
 
     def stop() -> None:
         for runner in runners:
             runner.stop()
 
+    on_signals(stop)
+    ticker = asyncio.create_task(tick(watch))
+    phases = await asyncio.gather(*(runner.run() for runner in runners))
+    ticker.cancel()
+    return [result_of(run, phase) for run, phase in zip(runs, phases, strict=True)]
+
+
+def on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` at SIGINT and SIGTERM, in the running loop."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # a background job of a shell ignores SIGINT
             loop.add_signal_handler(number, stop)
-    ticker = asyncio.create_task(_tick(watch))
-    phases = await asyncio.gather(*(runner.run() for runner in runners))
-    ticker.cancel()
-    return [_result(run, phase) for run, phase in zip(runs, phases, strict=True)]
 
 
-async def _tick(watch: Watcher) -> None:
+async def tick(watch: Watcher) -> None:
     """Call `watch.tick` every second, even without a change."""
     while True:
         await asyncio.sleep(TICK)
         watch.tick()
 
 
-class _Shared(NamedTuple):
+class Shared(NamedTuple):
     """What the imports of one process share."""
 
     slots: TransferSlots
     ports: PortAllocator
     reservations: Reservations
 
+    @classmethod
+    def new(cls) -> Shared:
+        return cls(TransferSlots(), PortAllocator(), Reservations())
 
-def _runner(run: EmbeddedRun, shared: _Shared, watch: Watcher, first_delay: float) -> Runner:
+
+def make_runner(run: EmbeddedRun, shared: Shared, watch: Watcher, first_delay: float) -> Runner:
     def changed() -> None:
         watch.changed(run.name, run.record.workflow)
 
@@ -255,7 +282,7 @@ def _runner(run: EmbeddedRun, shared: _Shared, watch: Watcher, first_delay: floa
     )
 
 
-def _result(run: EmbeddedRun, phase: Phase) -> ImportResult:
+def result_of(run: EmbeddedRun, phase: Phase) -> ImportResult:
     if phase is Phase.SUCCEEDED:
         run.rundir.delete_leftovers()
     workflow = run.record.workflow

@@ -61,7 +61,7 @@ class RunDir:
         Raises:
             StepError: CONFLICT.
         """
-        if self._is_untouched():
+        if self.is_untouched():
             self._delete_untouched()
         if self.root.exists() and not self.root.is_dir():
             raise StepError(Exit.CONFLICT, f"{self.root} is not a folder", remedy="choose another --into")
@@ -89,7 +89,7 @@ class RunDir:
             state.unlink(missing_ok=True)
         shutil.rmtree(self.notes)
 
-    def _is_untouched(self) -> bool:
+    def is_untouched(self) -> bool:
         """Whether the folder contains only an import that has not changed anything."""
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
         if not self.notes.is_dir() or not names <= {STATE_FOLDER, STATE, f"{STATE}.partial"}:

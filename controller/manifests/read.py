@@ -22,6 +22,7 @@ from controller.manifests.yamledit import line_of
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP, V2V_GROUP
 from workflows.api.mapping import ImportMapping
+from workflows.api.migration_plan import MigrationPlan
 from workflows.api.resources import Secret, VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
 from workflows.api.v2v import ResourceMapping, V2vImport
@@ -41,6 +42,7 @@ class Manifests:
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     imports: dict[Key, VirtualMachineImport] = field(default_factory=dict)
     import_mappings: dict[Key, ImportMapping] = field(default_factory=dict)
+    plans: dict[Key, MigrationPlan] = field(default_factory=dict)
     v2v_imports: dict[Key, V2vImport] = field(default_factory=dict)
     """Imports of `v2v.kubevirt.io`, and their mappings."""
     mappings: dict[Key, ResourceMapping] = field(default_factory=dict)
@@ -156,7 +158,7 @@ def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
 
 def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[str]:
     """Ignore objects of other groups, as `kubectl apply` accepts any. Kinds of our group must be known."""
-    ours = kind in RESOURCES or kind in ("VirtualMachineImport", "ImportMapping", "Secret")
+    ours = kind in RESOURCES or kind in ("VirtualMachineImport", "ImportMapping", "MigrationPlan", "Secret")
     if version.startswith((f"{GROUP}/", f"{V2V_GROUP}/")) or not kind or (ours and not version):
         return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
@@ -191,6 +193,7 @@ def _model(version: str, kind: str) -> type[BaseModel] | None:
             **RESOURCES,
             "VirtualMachineImport": VirtualMachineImport,
             "ImportMapping": ImportMapping,
+            "MigrationPlan": MigrationPlan,
         }
         return models.get(kind)
     if version.startswith(f"{V2V_GROUP}/"):
@@ -221,6 +224,8 @@ def _keep(resource: BaseModel, manifests: Manifests, where: str) -> None:
         _put(
             manifests.import_mappings, (resource.metadata.namespace, resource.metadata.name), resource, where
         )
+    elif isinstance(resource, MigrationPlan):
+        _put(manifests.plans, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, V2vImport):
         _put(manifests.v2v_imports, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, ResourceMapping):

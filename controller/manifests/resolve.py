@@ -10,8 +10,8 @@ from typing import Final
 from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.v2v import job_of
-from controller.patterns import matcher
 from steps.model.naming import normalise
+from steps.model.patterns import matcher
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from workflows import ways
 from workflows.api.mapping import ImportMapping
@@ -19,6 +19,7 @@ from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import (
     Source,
 )
+from workflows.api.spec import SourceReference
 from workflows.plan import Invalid, plan, source_plan, source_reasons
 from workflows.settings import Settings, WantedWay
 
@@ -75,7 +76,7 @@ def jobs(
     resolved, faults = [], []
     for import_ in imports:
         try:
-            resolved.append(_job(import_, manifests, environment, settings, mappings))
+            resolved.append(job(import_, manifests, environment, settings, mappings))
         except Invalid as error:
             faults += [f"VirtualMachineImport {import_.metadata.name}: {reason}" for reason in error.reasons]
     for v2v_import in manifests.v2v_imports.values():
@@ -86,7 +87,7 @@ def jobs(
             faults += [f"VirtualMachineImport {name}: {reason}" for reason in error.reasons]
     if not faults and vms:
         resolved, faults = _selected(resolved, vms)
-    faults += _clashes(resolved)
+    faults += clashes(resolved)
     if faults:
         raise InvalidManifestsError(faults)
     return resolved
@@ -111,24 +112,25 @@ def _names(job: Job) -> tuple[str, ...]:
     return request.vm, job.name, below, f"/{below}", f"/{datacenter}/vm/{below}"
 
 
-def _job(
+def job(
     import_: VirtualMachineImport,
     manifests: Manifests,
     environment: Environment,
     settings: Settings,
     mappings: MappingChoice,
 ) -> Job:
+    """One import, resolved. Raises Invalid with every reason."""
     # An import outside a cluster has no uid, but its sessions and temporary objects need one.
     metadata = import_.metadata.model_copy(update={"uid": str(uuid.uuid4())})
     import_ = import_.model_copy(update={"metadata": metadata})
-    source = _source_of(import_, manifests, environment)
+    source = source_of(import_.spec.source_cluster, import_.metadata.namespace, manifests, environment)
     if faults := [*cluster_only(import_), *_target_faults(import_, settings)]:
         raise Invalid(faults)
-    mapping = _mapping_of(import_, manifests, mappings)
+    mapping = mapping_of(import_, manifests, mappings)
     return Job(plan(import_, source, settings, mapping), credentials_of(source, manifests, environment))
 
 
-def _mapping_of(
+def mapping_of(
     import_: VirtualMachineImport, manifests: Manifests, mappings: MappingChoice
 ) -> ImportMapping | None:
     """The mapping that an import names, else the default.
@@ -193,7 +195,8 @@ def refuse_landing(resolved: Iterable[Job]) -> None:
         raise InvalidManifestsError(faults)
 
 
-def _clashes(resolved: Iterable[Job]) -> Iterator[str]:
+def clashes(resolved: Iterable[Job]) -> Iterator[str]:
+    """A sentence for each two imports that would make VMs with one name."""
     taken: dict[tuple[str, str], str] = {}
     for job in resolved:
         key = (
@@ -208,9 +211,9 @@ def _clashes(resolved: Iterable[Job]) -> Iterator[str]:
         taken[key] = job.name
 
 
-def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment: Environment) -> Source:
-    wanted = import_.spec.source_cluster
-    namespace = wanted.namespace or import_.metadata.namespace
+def source_of(wanted: SourceReference, own: str, manifests: Manifests, environment: Environment) -> Source:
+    """The source that an import of the namespace `own` names. Raises Invalid if it is not given."""
+    namespace = wanted.namespace or own
     source = manifests.sources.get((wanted.kind.lower(), namespace, wanted.name))
     if source is not None:
         return _filled(source, environment)

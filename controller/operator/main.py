@@ -30,7 +30,7 @@ from controller.operator.watch import Watches
 from controller.operator.workers import Workers
 from controller.operator.workqueue import Queue
 from steps.model.contract import StepError
-from steps.model.kinds import IMPORT
+from steps.model.kinds import IMPORT, MIGRATION_PLAN
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect, connect_once
 from steps.runtime.stop import Stop
@@ -127,8 +127,8 @@ class _Process:
         )
 
     def _requeue(self, owner: Owner) -> None:
-        if owner.kind == IMPORT:
-            self._imports.add(ImportKey(owner.namespace, owner.name))
+        if owner.kind in (IMPORT, MIGRATION_PLAN):
+            self._imports.add(ImportKey(owner.namespace, owner.name, owner.kind))
         else:
             self._sources.add(SourceKey(*owner))
 

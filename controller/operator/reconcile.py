@@ -1,4 +1,4 @@
-"""Observe, decide, act: one reconcile of one import."""
+"""Observe, decide, act: one reconcile of one import, or of one plan of imports."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import structlog
 
 from controller.operator import orphans
 from controller.operator.act.actor import Actor
+from controller.operator.act.plan import PlanActor, owner_of
 from controller.operator.cache import StatusCache
 from controller.operator.checkpods.check import Owner
 from controller.operator.checkpods.runner import CheckPods
+from controller.operator.decide import plan as decide_plan
 from controller.operator.decide.main import Decision, decide
+from controller.operator.observe import plan as observe_plan
 from controller.operator.observe.facts import Facts, gather, read_import
 from controller.operator.observe.rivals import with_rivals
 from controller.operator.observe.source import KINDS
@@ -22,7 +25,7 @@ from controller.operator.options import Options
 from controller.operator.routing import ImportKey, SourceKey
 from controller.operator.sources.users import SecretUsers
 from controller.operator.sweep import left_by, sweep
-from steps.model.kinds import IMPORT
+from steps.model.kinds import IMPORT, MIGRATION_PLAN
 from steps.runtime.cluster import Cluster
 
 log = structlog.get_logger()
@@ -44,7 +47,7 @@ def reconcile(
     check_source: Callable[[SourceKey], None] = lambda _source: None,
     secrets: SecretUsers | None = None,
 ) -> float | None:
-    """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
+    """Reconcile one import or plan. Returns seconds until the next reconcile; None if deleted.
 
     Without `checks`, a dry run has a pod without waiting for its turn. `check_source` is called with a source
     whose credentials have changed since they were checked. `secrets` gets to know which Secrets must be
@@ -55,6 +58,8 @@ def reconcile(
     """
     key = ImportKey(*key)
     checks, secrets = checks or CheckPods(cluster, options), secrets or SecretUsers()
+    if key.kind == MIGRATION_PLAN:
+        return _reconcile_plan(cluster, options, key, cache, clock, checks)
     owner = Owner(key.kind, key.namespace, key.name)
     raw = read_import(cluster, key.namespace, key.name, key.kind)
     if raw is None:
@@ -81,6 +86,34 @@ def reconcile(
         facts = with_rivals(cluster, options, facts)
         decision = decide(facts, options, now)
         return _carry_out(decision, Actor(cluster, options, checks, facts, clock), key, cache)
+
+
+PLAN_LOCKS: Final = tuple(threading.Lock() for _ in range(16))
+"""Held during a reconcile of a plan: two plans of a namespace must not use the same place of a limit. Each
+namespace has one of them."""
+
+
+def _reconcile_plan(
+    cluster: Cluster,
+    options: Options,
+    key: ImportKey,
+    cache: StatusCache,
+    clock: Callable[[], datetime],
+    checks: CheckPods,
+) -> float | None:
+    """Reconcile one plan, as `reconcile`."""
+    with PLAN_LOCKS[hash(key.namespace) % len(PLAN_LOCKS)]:
+        raw = observe_plan.read_plan(cluster, key.namespace, key.name)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            checks.drop(owner_of(key.namespace, key.name))  # the garbage collector deletes its imports
+            return None
+        facts = observe_plan.gather(cluster, options, raw, cache.other_controller(IMPORT))
+        decision = decide_plan.decide(facts, options, clock())
+        actor = PlanActor(cluster, options, checks, facts, clock)
+        for action in decision.actions:
+            actor.do(action)
+        actor.finish()
+        return decision.requeue_seconds
 
 
 def _source_key(facts: Facts) -> SourceKey | None:

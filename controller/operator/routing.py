@@ -1,6 +1,6 @@
-"""Maps an event to the imports and sources that must be reconciled.
+"""Maps an event to the imports, plans and sources that must be reconciled.
 
-It remembers which import refers to which source, and what of each source has been seen.
+It remembers which import refers to which source and plan, and what of each source has been seen.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from controller.operator.observe.fields import mapping
+from controller.operator.observe.fields import mapping, rows, text
 from controller.operator.observe.source import KINDS
 from controller.operator.references import References
 from controller.operator.workqueue import Queue
@@ -17,6 +17,7 @@ from steps.model import names
 from steps.model.kinds import (
     IMPORT,
     IMPORT_MAPPING,
+    MIGRATION_PLAN,
     RESOURCE_MAPPING,
     V2V_GROUP,
     V2V_IMPORT,
@@ -24,9 +25,12 @@ from steps.model.kinds import (
     Kind,
 )
 
+PLAN_SECONDS: Final = 3.0
+"""Seconds after an event of an import until its plan is reconciled: many imports have events at a time."""
+
 
 class ImportKey(NamedTuple):
-    """An import."""
+    """An import, or a plan of imports."""
 
     namespace: str
     name: str
@@ -54,6 +58,8 @@ class EventRouter:
         self._seen: dict[SourceKey, int] = {}
         self._mapping_of: References[ImportKey, ImportKey] = References()
         """Imports and the mappings that they use, of either dialect, which have keys of the same form."""
+        self._plan_of: References[ImportKey, ImportKey] = References()
+        """Imports and the plans that own them."""
 
     def route(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
         """An object was added, changed or deleted."""
@@ -65,6 +71,8 @@ class EventRouter:
             self._import(ImportKey(*key), resource, is_deleted)
         elif kind == V2V_IMPORT:
             self._v2v_import(ImportKey(*key, V2V_IMPORT), resource, is_deleted)
+        elif kind == MIGRATION_PLAN:
+            self._plan(ImportKey(*key, MIGRATION_PLAN), resource, is_deleted)
         elif kind in (RESOURCE_MAPPING, IMPORT_MAPPING):
             self._mapping(ImportKey(*key, kind))
         else:
@@ -83,10 +91,31 @@ class EventRouter:
         uid = names.label_value(str(resource["metadata"]["uid"]))
         source = None if is_deleted else _source_of(resource, key[0])
         mapping_key = None if is_deleted else _mapping_of(resource, key.namespace, IMPORT_MAPPING)
+        plan = None if is_deleted else _plan_of(resource, key.namespace)
         with self._lock:
             before = self._source_of.put(key, source)
             self._mapping_of.put(key, mapping_key)
+            plan_before = self._plan_of.put(key, plan)
             self._note_uid(uid, None if is_deleted else key)
+        self._imports.add(key)
+        for one in {plan, plan_before} - {None}:
+            self._add_plan(one)
+        if source and source != before:
+            self._sources.add(source)
+
+    def _add_plan(self, key: ImportKey | None) -> None:
+        if key is not None:
+            self._imports.add(key, PLAN_SECONDS)
+
+    def _plan(self, key: ImportKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
+        """A plan uses its source and the mapping of its template as an import does."""
+        spec = mapping(resource.get("spec"))
+        source = None if is_deleted else _source_of(resource, key.namespace)
+        template = {"spec": mapping(spec.get("template"))}
+        mapping_key = None if is_deleted else _mapping_of(template, key.namespace, IMPORT_MAPPING)
+        with self._lock:
+            before = self._source_of.put(key, source)
+            self._mapping_of.put(key, mapping_key)
         self._imports.add(key)
         if source and source != before:
             self._sources.add(source)
@@ -142,6 +171,14 @@ def _mapping_of(resource: Mapping[str, Any], namespace: str, kind: Kind) -> Impo
     if not name:
         return None
     return ImportKey(str(reference.get("namespace") or namespace), str(name), kind)
+
+
+def _plan_of(resource: Mapping[str, Any], namespace: str) -> ImportKey | None:
+    """The plan that owns an import. Anybody can write an owner, so it is only a hint."""
+    owners = rows(mapping(resource.get("metadata")).get("ownerReferences"))
+    kind = MIGRATION_PLAN.kind
+    name = next((text(owner.get("name")) for owner in owners if owner.get("kind") == kind), "")
+    return ImportKey(namespace, name, MIGRATION_PLAN) if name else None
 
 
 def _source_of(resource: Mapping[str, Any], namespace: str) -> SourceKey | None:

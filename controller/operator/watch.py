@@ -21,6 +21,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import (
     IMPORT,
     IMPORT_MAPPING,
+    MIGRATION_PLAN,
     RESOURCE_MAPPING,
     SOURCES,
     V2V_IMPORT,
@@ -74,7 +75,8 @@ def watched(options: Options) -> list[Watched]:
     kinds = (V2V_IMPORT, RESOURCE_MAPPING) if options.v2v.enabled else ()
     v2v = [Watched(kind, space, is_optional=True) for kind in kinds for space in spaces]
     ours = [Watched(kind, space) for kind in (IMPORT, *SOURCES.values()) for space in spaces]
-    mappings = [Watched(IMPORT_MAPPING, space, is_optional=True) for space in spaces]
+    optional = (IMPORT_MAPPING, MIGRATION_PLAN)
+    mappings = [Watched(kind, space, is_optional=True) for kind in optional for space in spaces]
     return [*ours, *mappings, *v2v, Watched(WORKFLOW, options.namespace, names.LABEL_UID)]
 
 

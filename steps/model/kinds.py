@@ -62,6 +62,7 @@ IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports
 V2V_IMPORT: Final = Kind(V2V_API_VERSION, "VirtualMachineImport", "virtualmachineimports")
 RESOURCE_MAPPING: Final = Kind(V2V_API_VERSION, "ResourceMapping", "resourcemappings")
 IMPORT_MAPPING: Final = Kind(API_VERSION, "ImportMapping", "importmappings")
+MIGRATION_PLAN: Final = Kind(API_VERSION, "MigrationPlan", "migrationplans")
 IMPORTS: Final = {kind.api_version: kind for kind in (IMPORT, V2V_IMPORT)}
 """The kinds of imports, by the API version of their dialect."""
 SOURCES: Final = {kind: Kind(API_VERSION, str(kind), f"{kind.lower()}s") for kind in SourceKind}
@@ -121,6 +122,7 @@ KINDS: Final = {
             WORKFLOW_TEMPLATE,
             *IMPORTS.values(),
             IMPORT_MAPPING,
+            MIGRATION_PLAN,
             RESOURCE_MAPPING,
             *SOURCES.values(),
         ),

@@ -212,6 +212,8 @@ class Machine(Document):
     concerns: tuple[Concern, ...] = ()
     tags: tuple[Tag, ...] = Field(default=(), exclude_if=lambda value: not value)
     """Those that an inventory shows, or that the import asks for."""
+    host: str = Field(default="", exclude_if=lambda value: not value)
+    """The host that runs the VM, as its source names it; only an inventory has it. "" if unknown."""
 
     @model_validator(mode="after")
     def _check_identifiers(self) -> Self:

@@ -1,7 +1,8 @@
 """The CustomResourceDefinitions, made from the models; `python -m workflows.api.crd` prints them.
 
 They accept every manifest that the CRDs of vm-import-controller accept. Names, plurals and the first printer
-column are the same; additional columns follow. ImportMapping is a kind of vmferry only, and strict.
+column are the same; additional columns follow. ImportMapping and MigrationPlan are kinds of vmferry only, and
+strict.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from steps.model.kinds import GROUP, IMPORT_MAPPING
-from workflows.api.base import Model
+from steps.model.kinds import GROUP, IMPORT_MAPPING, MIGRATION_PLAN
+from workflows.api.base import Model, rules
 from workflows.api.mapping import ImportMappingSpec
+from workflows.api.migration_plan import LONGEST_PLAN, MigrationPlanSpec, MigrationPlanStatus
 from workflows.api.schema import strict, structural
 from workflows.api.sources import RESOURCES, spec_of
 from workflows.api.spec import VirtualMachineImportSpec
@@ -53,6 +55,15 @@ _IMPORT: Final = (
     _AGE,
     _column("Message", ".status.message", wide=True),
 )
+_PLAN: Final = (
+    _column("Status", ".status.phase"),
+    _column("Wave", ".status.progress"),
+    _column("Done", ".status.counts.succeeded", "integer"),
+    _column("Failed", ".status.counts.failed", "integer"),
+    _column("VMs", ".status.counts.total", "integer"),
+    _AGE,
+    _column("Message", ".status.message", wide=True),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class Kind:
     columns: tuple[Json, ...]
     is_strict: bool = False
     """Whether no manifest of vm-import-controller can have the kind."""
+    rules: tuple[tuple[str, str], ...] = ()
+    """Rules in CEL about the whole object, each with its message."""
 
     @property
     def plural(self) -> str:
@@ -93,6 +106,21 @@ KINDS: Final = (
         None,
         (_AGE,),
         is_strict=True,
+    ),
+    Kind(
+        MIGRATION_PLAN.kind,
+        "VMs of a source that are imported in waves.",
+        MigrationPlanSpec,
+        MigrationPlanStatus,
+        _PLAN,
+        is_strict=True,
+        rules=(
+            (
+                f"self.metadata.name.size() <= {LONGEST_PLAN}",
+                f"the name of a plan has at most {LONGEST_PLAN} characters: the names of its imports begin "
+                "with it",
+            ),
+        ),
     ),
 )
 
@@ -135,6 +163,7 @@ def _version(kind: Kind) -> Json:
                 "type": "object",
                 "description": kind.description,
                 **({"required": ["spec"]} if kind.is_strict else {}),
+                **(rules(*kind.rules) if kind.rules else {}),
                 "properties": {"spec": kind.spec_schema, **status},
             }
         },

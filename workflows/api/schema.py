@@ -56,20 +56,27 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
 def strict(model: type[BaseModel]) -> Json:
     """The schema of a model and all its parts: nothing is nullable, and some fields are required.
 
-    Required are those with `x-required`; `x-any` is a field of any type.
+    Required are those with `x-required`; `x-any` is a field of any type, `x-int-or-string` one of two types,
+    `x-schema` the schema of a field itself. `x-longest-item` and `x-item-pattern` are about the texts of a
+    list.
     """
     schema = model.model_json_schema(by_alias=True)
     return _strict(schema, schema.get("$defs", {}))
 
 
 def _strict(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
+    if node.get("x-int-or-string"):
+        kept = {key: node[key] for key in ("description", RULES) if key in node}
+        return {"x-kubernetes-int-or-string": True, **kept}
     node, _ = _resolve(node, defs)
     text = {"description": node["description"]} if node.get("description") else {}
     if node.get("x-any"):
         return {**text, "x-kubernetes-preserve-unknown-fields": True}
+    if "x-schema" in node:
+        return {**node["x-schema"], **text}
     schema: Json = {"type": node["type"], **text, **{key: node[key] for key in _KEPT if key in node}}
     if node["type"] == "array":
-        schema["items"] = _strict(node["items"], defs)
+        schema["items"] = {**_strict(node["items"], defs), **_text_of_item(node)}
         if "x-longest" in node:
             schema["items"]["maxLength"] = node["x-longest"]
     if node["type"] == "object" and "properties" not in node:  # a map of texts
@@ -84,6 +91,14 @@ def _strict(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
             schema["required"] = required
         schema["properties"] = {name: _strict(part, defs) for name, part in node["properties"].items()}
     return schema
+
+
+def _text_of_item(node: Mapping[str, Any]) -> Json:
+    """The bounds of the texts in a list."""
+    if "x-longest-item" not in node:
+        return {}
+    pattern = {"pattern": node["x-item-pattern"]} if "x-item-pattern" in node else {}
+    return {"minLength": 1, "maxLength": node["x-longest-item"], **pattern}
 
 
 def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:

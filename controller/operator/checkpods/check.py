@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from steps.model import kubeconfig
-from steps.model.kinds import IMPORT, SECRET_SOURCES, SOURCES, Kind
+from steps.model.kinds import IMPORT, MIGRATION_PLAN, SECRET_SOURCES, SOURCES, Kind
 from steps.model.plan import PodPlan
 from steps.model.sources import SourceKind
 from workflows.accounts import account_text, place
 
 VERIFY: Final = "steps.verify"
 DRY_RUN: Final = "steps.dryrun"
+SELECT: Final = "steps.select"
 IDENTITY_KEYS: Final = (
     *("username", "user_id", "application_credential_id", "application_credential_name"),
     kubeconfig.KEY,
@@ -27,12 +28,12 @@ Fewer than `ACCOUNT_KEYS` of the sources, which the limits use: a domain can be 
 out, and checks that wait for each other without need are better than two log-ins at once.
 """
 OWNERS: Final[Mapping[str, Kind]] = {
-    kind.kind: kind for kind in (IMPORT, *SOURCES.values(), *SECRET_SOURCES.values())
+    kind.kind: kind for kind in (IMPORT, MIGRATION_PLAN, *SOURCES.values(), *SECRET_SOURCES.values())
 }
 
 
 class Owner(NamedTuple):
-    """The source or import that is checked. It has at most one check at a time."""
+    """The source, import or plan that is checked. It has at most one check at a time."""
 
     kind: Kind
     namespace: str

@@ -97,7 +97,7 @@ class VsphereProvider:
         folders: list[str] = []
         for datacenter in datacenters:
             vms, paths = find.machines(self._session, datacenter, describe.LISTED_PROPERTIES)
-            machines += (describe.machine(vm, vm.row, datacenter_networks) for vm in vms)
+            machines += (describe.listed_machine(vm, datacenter_networks) for vm in vms)
             # Valid in spec.folder: a path from the datacenter's top folder, or the full path.
             skipped_names = len(datacenter.path) + 1 if len(datacenters) == 1 else 0
             folders += (

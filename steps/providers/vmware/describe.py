@@ -38,9 +38,9 @@ PROPERTIES: Final = (
     "summary.config.tpmPresent",
 )
 """Leaf properties, not whole objects: an unset or unreadable one then does not affect the others."""
-LISTED_PROPERTIES: Final = (*PROPERTIES, "summary.storage.committed")
+LISTED_PROPERTIES: Final = (*PROPERTIES, "summary.storage.committed", "runtime.host")
 """With the bytes that a VM uses on its datastores, for an inventory: `layoutEx` would say it of each disk,
-and is as large as everything else."""
+and is as large as everything else. And with its host."""
 DETAIL_PROPERTIES: Final = ("layoutEx", "config.extraConfig", "runtime.host")
 """Expensive or large properties, and the host; only for the VM that is imported."""
 
@@ -75,6 +75,13 @@ def machine(vm: InventoryVm, row: Row, networks: Networks) -> Machine:
         nics=nics,
         concerns=concerns(row, hardware, networks, nics, power(row)),
     )
+
+
+def listed_machine(vm: InventoryVm, networks: Networks) -> Machine:
+    """The VM as an inventory shows it, with its host; its row has LISTED_PROPERTIES."""
+    host = vm.row.get("runtime.host")
+    found = machine(vm, vm.row, networks)
+    return found if host is None else found.model_copy(update={"host": str(host._moId)})
 
 
 def power(row: Row) -> Power:

@@ -15,6 +15,7 @@ from tests.real.cluster.lab import CommandError, Lab
 RESOURCES = (
     "virtualmachineimports",
     "importmappings",
+    "migrationplans",
     "vmwaresources",
     "openstacksources",
     "ovasources",

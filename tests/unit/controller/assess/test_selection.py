@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from controller.assess.readiness import Assessed, Readiness
-from controller.assess.selection import Selection, Sort, folders_of, in_order, select
+from controller.assess.selection import Selection, Sort, in_order, select
 from steps.model.concerns import block, warn
 from steps.model.machine import Power, Tag
 from tests.unit.builders import GIB, a_disk, a_machine
@@ -75,11 +75,6 @@ def test_a_selection_shows_its_options() -> None:
     assert str(wanted) == "--name a* --folder b --tag c --power on"
     assert wanted
     assert not Selection()
-
-
-def test_folders_of_other_sources_are_their_clusters_and_namespaces() -> None:
-    assert folders_of(a_machine(path="Default/web")) == ("Default", "/")
-    assert folders_of(a_machine(path="web")) == ("/",)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from controller.manifests.v2v import job_of
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
+from workflows.migration.rules import reasons
 from workflows.plan import plan
 from workflows.settings import Profile, Settings
 
@@ -24,7 +25,7 @@ EVERYTHING: Final = read([str(EXAMPLES)])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_is_read_completely(path: Path) -> None:
     found = read([str(path)])
-    assert found.imports or found.v2v_imports
+    assert found.imports or found.v2v_imports or found.plans
     assert not found.ignored
 
 
@@ -47,6 +48,14 @@ def test_an_import_of_the_other_api_has_a_plan() -> None:
     made, credentials = job_of(import_, EVERYTHING, Settings())
     assert (made.vm, credentials["username"]) == ("web-05", b"importer@vsphere.local")
     assert len(made.target.networks) == 2
+
+
+def test_a_plan_is_right_and_its_mapping_is_there() -> None:
+    (found,) = EVERYTHING.plans.values()
+    assert list(reasons(found)) == []
+    assert ("default", found.spec.template["importMapping"]["name"]) in EVERYTHING.import_mappings
+    source = found.spec.source_cluster
+    assert (str(source.kind).lower(), "default", source.name) in EVERYTHING.sources
 
 
 def test_the_readme_lists_every_file() -> None:

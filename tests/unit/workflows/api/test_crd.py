@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from workflows.api.crd import CHART_FILE, KINDS, manifests, render
+from workflows.api.migration_plan import FIXED
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import RESOURCES
 from workflows.api.status import ImportPhase, ImportStatus
@@ -54,9 +55,15 @@ def test_names_are_those_of_vm_import_controller_and_ovirt() -> None:
         "ovasources.migration.harvesterhci.io",
         "ovirtsources.migration.harvesterhci.io",
         "importmappings.migration.harvesterhci.io",
+        "migrationplans.migration.harvesterhci.io",
         "kubevirtsources.migration.harvesterhci.io",
     }
-    assert {one.name for one in KINDS} == {*RESOURCES, "VirtualMachineImport", "ImportMapping"}
+    assert {one.name for one in KINDS} == {
+        *RESOURCES,
+        "VirtualMachineImport",
+        "ImportMapping",
+        "MigrationPlan",
+    }
 
 
 LENIENT: Final = [one.name for one in KINDS if not one.is_strict]
@@ -218,3 +225,45 @@ def test_any_status_can_be_read(value: object) -> None:
 def test_a_malformed_field_does_not_affect_the_others() -> None:
     found = ImportStatus.read({"importStatus": "sourceReady", "percent": "much", "import_status": 7})
     assert found.percent == 0
+
+
+TEMPLATES: Final = (".spec.template.", ".spec.vms[].overrides.")
+"""Below these the schema is that of an import."""
+OF_PLAN: Final = [
+    pytest.param(part, id=path)
+    for path, part in fields(
+        version("MigrationPlan")["schema"]["openAPIV3Schema"]["properties"]["spec"], ".spec"
+    )
+    if not path.startswith(TEMPLATES)
+]
+
+
+@pytest.mark.parametrize("part", OF_PLAN)
+def test_the_plan_is_explained_in_sentences_and_bounded(part: Json) -> None:
+    assert part["description"][0].isupper() or part["description"].startswith("`")
+    assert part["description"].endswith(".")
+    if part.get("x-kubernetes-int-or-string"):
+        return
+    if part["type"] == "string":
+        assert "maxLength" in part or "enum" in part
+    if part["type"] == "array":
+        assert "maxItems" in part
+    if part["type"] == "integer":
+        assert "minimum" in part
+
+
+def test_a_template_has_the_fields_of_an_import_except_the_vm() -> None:
+    spec = version("MigrationPlan")["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    of_import = version("VirtualMachineImport")["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    left_out = set(of_import["properties"]) - set(spec["template"]["properties"])
+    assert left_out == {*FIXED, "targetVirtualMachineName"}
+    assert spec["template"]["x-kubernetes-validations"] == of_import["x-kubernetes-validations"]
+    of_row = spec["vms"]["items"]["properties"]["overrides"]
+    assert set(of_import["properties"]) - set(of_row["properties"]) == set(FIXED)
+    assert "x-kubernetes-validations" not in str(of_row)
+
+
+def test_the_columns_of_a_plan_tell_how_far_it_is() -> None:
+    columns = version("MigrationPlan")["additionalPrinterColumns"]
+    assert [one["name"] for one in columns] == ["Status", "Wave", "Done", "Failed", "VMs", "Age", "Message"]
+    assert columns[1]["jsonPath"] == ".status.progress"

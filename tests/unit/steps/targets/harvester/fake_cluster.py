@@ -21,6 +21,7 @@ from steps.model.kinds import (
     IMPORT,
     IMPORTS,
     KINDS,
+    MIGRATION_PLAN,
     POD,
     SOURCES,
     Kind,
@@ -34,7 +35,7 @@ Key = tuple[Kind, str, str]
 T = TypeVar("T")
 SCALARS: Final = frozenset({str, int, float, bool, NoneType})
 READ: Final = ("get", "list")
-SUBRESOURCE: Final = (*IMPORTS.values(), *SOURCES.values())
+SUBRESOURCE: Final = (*IMPORTS.values(), MIGRATION_PLAN, *SOURCES.values())
 """Kinds whose status an ordinary write does not change."""
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.patterns import fits_vm, matcher, unused
+from steps.model.patterns import fits_vm, folders_of, matcher, unused
 from tests.unit.builders import a_machine
 
 WEB = a_machine(name="web01", path="/DC0/vm/prod/web01", source_id="vm-42")
@@ -52,3 +52,8 @@ def test_patterns_that_fit_nothing_are_found() -> None:
 @pytest.mark.timeout(60)
 def test_many_stars_need_no_backtracking() -> None:
     assert not matcher(["*a" * 40 + "b"])(["a" * 5000])
+
+
+def test_folders_of_other_sources_are_their_clusters_and_namespaces() -> None:
+    assert folders_of(a_machine(path="Default/web")) == ("Default", "/")
+    assert folders_of(a_machine(path="web")) == ("/",)

@@ -1,13 +1,13 @@
-"""Patterns with wildcards that select VMs by name, inventory path or id. Pure."""
+"""Patterns with wildcards that select VMs by name, inventory path or id, folder and tag. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from fnmatch import translate
 from functools import lru_cache
 
-from steps.model.machine import Machine
+from steps.model.machine import Machine, Tag
 from steps.model.wildcards import has_wildcard
 
 
@@ -38,6 +38,38 @@ def fits_vm(patterns: Iterable[str]) -> Callable[[Machine], bool]:
     """A test whether a pattern fits a VM by one of its names."""
     fits = matcher(patterns)
     return lambda machine: fits(names_of(machine))
+
+
+def in_folder(patterns: Iterable[str]) -> Callable[[Machine], bool]:
+    """A test whether a pattern fits the folder of a VM or a folder above it."""
+    fits = matcher(pattern.rstrip("/") or "/" for pattern in patterns)
+    return lambda machine: fits(folders_of(machine))
+
+
+def has_tags(patterns: Iterable[str]) -> Callable[[Machine], bool]:
+    """A test whether each pattern fits a tag of a VM, as NAME or CATEGORY:NAME."""
+    tests = [matcher([pattern]) for pattern in patterns]
+    return lambda machine: all(any(map(fits, map(_names_of_tag, machine.tags))) for fits in tests)
+
+
+def _names_of_tag(tag: Tag) -> tuple[str, str]:
+    return (tag.value if tag.has_category else tag.name), str(tag)
+
+
+def folders_of(machine: Machine) -> tuple[str, ...]:
+    """The folders that contain a VM, directly or not, by their paths and as an import names them.
+
+    `/DC0/vm/prod/web` and `prod/web` are the same folder of vSphere. `/` contains every VM.
+    """
+    above = machine.path.rpartition("/")[0]
+    below = above.partition("/vm/")[2]
+    return tuple(dict.fromkeys((*_ancestors(above), *_ancestors(below), "/")))
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def unused(patterns: Collection[str], machines: Iterable[Machine]) -> tuple[str, ...]:
