@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from steps.model.concerns import CPU_ASSUMED, MEMORY_ASSUMED, about, bounded, merged, with_short_notes
+from steps.model.concerns import CPU_ASSUMED, MEMORY_ASSUMED, about, bounded, merged, warn, with_short_notes
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.limits import exceeded
@@ -86,6 +86,7 @@ def examine(provider: Provider, plan: Plan) -> Machine:
         exceeded(machine, plan.limits),
         network_concerns,
         mapping_concerns,
+        _force_concerns(plan, machine),
     )
     return machine.model_copy(update={"concerns": bounded(concerns)})
 
@@ -109,6 +110,17 @@ def _without_unplugged(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Conc
     """The concerns without what the source says about the links of unplugged NICs that are left out."""
     left_out = plan.target.unplugged is Unplugged.LEFT_OUT
     return (concern for concern in concerns if not (left_out and concern.code == "nic.plugged"))
+
+
+def _force_concerns(plan: Plan, machine: Machine) -> Iterator[Concern]:
+    """Whether `forcePowerOff` is set for a source that has nothing of the kind. The VM is off in any case."""
+    why = plan.source.kind.no_hard_off
+    if plan.power.force and why and machine.power is Power.ON:
+        yield warn(
+            "force-power-off",
+            f"forcePowerOff has no effect at {plan.source.kind}: {why}",
+            "remove it; if the guest does not react, end it by hand before the import",
+        )
 
 
 def without_set_sizes(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:

@@ -235,12 +235,13 @@ class VirtualMachineImportSpec(Model):
         json_schema_extra=ANY_TEXT,
     )
     force_power_off: Flag | None = Field(
-        default=None, description="VMware: power the VM off instead of shutting its guest down"
+        default=None,
+        description="vSphere, oVirt, KubeVirt: power the VM off instead of shutting its guest down. "
+        "OpenStack has nothing of the kind, so there it only gives a warning: Nova asks the guest, then ends it.",
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,
-        description="VMware: seconds that the guest may take to shut down before the VM is powered off; "
-        "default 60",
+        description="seconds that the guest may take to shut down before the VM is powered off; default 60",
         json_schema_extra=STRUCT,
     )
     power_off_without_guest_tools: Flag | None = Field(
