@@ -237,7 +237,8 @@ class VirtualMachineImportSpec(Model):
     force_power_off: Flag | None = Field(
         default=None,
         description="vSphere, oVirt, KubeVirt: power the VM off instead of shutting its guest down. "
-        "OpenStack has nothing of the kind, so there it only gives a warning: Nova asks the guest, then ends it.",
+        "OpenStack has nothing of the kind, so there it only gives a warning: Nova asks the guest, then "
+        "ends it.",
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,
