@@ -88,7 +88,8 @@ def examine(provider: Provider, plan: Plan) -> Machine:
         mapping_concerns,
         _force_concerns(plan, machine),
     )
-    return machine.model_copy(update={"concerns": bounded(concerns)})
+    marked = _mark_concerns(provider, plan, machine)
+    return machine.model_copy(update={"concerns": bounded((*concerns, *marked))})
 
 
 def _with_tags(provider: Provider, plan: Plan, machine: Machine) -> Machine:
@@ -120,6 +121,16 @@ def _force_concerns(plan: Plan, machine: Machine) -> Iterator[Concern]:
             "force-power-off",
             f"forcePowerOff has no effect at {plan.source.kind}: {why}",
             "remove it; if the guest does not react, end it by hand before the import",
+        )
+
+
+def _mark_concerns(provider: Provider, plan: Plan, machine: Machine) -> Iterator[Concern]:
+    """Why the VM could not be marked after the import: only a warning, as the import can succeed."""
+    if not plan.mark.is_wanted:
+        return
+    for why in provider.marker(machine).lacks(plan.mark):
+        yield warn(
+            "source-mark", f"it cannot be marked as imported: {why}", "correct it before the import ends"
         )
 
 

@@ -22,13 +22,22 @@ class SourceKind(enum.StrEnum):
     no_hard_off: str
     """Why a VM there cannot be powered off without asking its guest; else empty, also if none runs there."""
 
+    no_mark: str
+    """Why VMs there are not marked after a success (`spec.markSource`); empty if they are."""
+
     def __new__(
-        cls, kind: str, provider: str = "", library: str = "", power_on: str = "", no_hard_off: str = ""
+        cls,
+        kind: str,
+        provider: str = "",
+        library: str = "",
+        power_on: str = "",
+        no_hard_off: str = "",
+        no_mark: str = "",
     ) -> Self:
         member = str.__new__(cls, kind)
         member._value_ = kind
         member.provider, member.library, member.power_on = provider, library, power_on
-        member.no_hard_off = no_hard_off
+        member.no_hard_off, member.no_mark = no_hard_off, no_mark
         return member
 
     VMWARE = "VmwareSource", "vmware", "pyVmomi", "power it on in the vSphere Client or the Host Client"
@@ -41,9 +50,16 @@ class SourceKind(enum.StrEnum):
         "Nova asks the guest and ends it after os_shutdown_timeout of its image, else shutdown_timeout of "
         "nova.conf (60 s)",
     )
-    OVA = "OvaSource", "ova"
+    OVA = "OvaSource", "ova", "", "", "", "a package has no VM that somebody could start"
     OVIRT = "OvirtSource", "ovirt", "tzlocal", "run it in the portal of oVirt"
-    KUBEVIRT = "KubeVirtSource", "kubevirt", "ruamel", "start it there with `virtctl start`"
+    KUBEVIRT = (
+        "KubeVirtSource",
+        "kubevirt",
+        "ruamel",
+        "start it there with `virtctl start`",
+        "",
+        "KubeVirt cannot rename a VM or disconnect its NICs",
+    )
 
     @property
     def runs_vms(self) -> bool:

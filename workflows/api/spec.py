@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.plan import ClusterTarget, DiskForm, Gate, InterfaceModel, MacPolicy, OnFailure
+from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
 from workflows.api.vm import VirtualMachineSettings
@@ -187,6 +188,27 @@ class MappingReference(Model):
     )
 
 
+class SourceMarkSpec(Model):
+    """How the VM at the source is marked after a success."""
+
+    tag: Text = Field(
+        default="",
+        description="A tag that the VM gets. vSphere: CATEGORY:NAME, or NAME if only one category has it; "
+        "the tag must exist. oVirt: the name of an existing tag. OpenStack: a server tag.",
+        json_schema_extra={"maxLength": LONGEST_TAG},
+    )
+    name_suffix: Text = Field(
+        default="",
+        description="A text that is appended to the name of the VM, such as -imported.",
+        json_schema_extra={"maxLength": LONGEST_SUFFIX},
+    )
+    disconnect_nics: Flag | None = Field(
+        default=None,
+        description="If true, the NICs of the VM are disconnected: in vSphere and oVirt the links of its "
+        "NICs, in OpenStack its ports. A VM that runs is left alone. The default is false.",
+    )
+
+
 class VirtualMachineImportSpec(Model):
     """Which VM to import, and how to create it."""
 
@@ -297,6 +319,13 @@ class VirtualMachineImportSpec(Model):
         description="what happens to the source VM if the import fails for good or is cancelled. keepOff: a "
         "VM that the import shut down stays off, and a retry resumes; restorePower: it is started again, and "
         "a retry copies everything again; default keepOff",
+    )
+    mark_source: SourceMarkSpec | None = Field(
+        default=None,
+        description="How the VM at the source is marked after the import has succeeded, so that nobody "
+        "starts it by accident: for vSphere, OpenStack and oVirt. The default is no mark. A mark that cannot "
+        "be set is a warning, and vmferry tries it again.",
+        json_schema_extra=STRICT,
     )
     suspend: Flag | None = Field(
         default=None, description="if true, no further step starts; running steps finish"

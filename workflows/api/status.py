@@ -170,7 +170,7 @@ class ImportStatus(Reported):
         default=(),
         description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
         "(True, False, or Unknown while it is under way); MappingRulesVerified; MappingResolved; "
-        "TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; SourceLeftovers",
+        "TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; SourceLeftovers; SourceMarked",
     )
     new_virtual_machine: Text = Field(default="", description="of vm-import-controller; never set")
     imported_virtual_machine_name: Text = Field(default="", description="name of the new VM")
