@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from steps.model.concerns import CPU_ASSUMED, MEMORY_ASSUMED, about, bounded, merged, with_short_notes
+from steps.model.concerns import CPU_ASSUMED, MEMORY_ASSUMED, about, bounded, merged, warn, with_short_notes
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.limits import exceeded
@@ -86,8 +86,10 @@ def examine(provider: Provider, plan: Plan) -> Machine:
         exceeded(machine, plan.limits),
         network_concerns,
         mapping_concerns,
+        _force_concerns(plan, machine),
     )
-    return machine.model_copy(update={"concerns": bounded(concerns)})
+    marked = _mark_concerns(provider, plan, machine)
+    return machine.model_copy(update={"concerns": bounded((*concerns, *marked))})
 
 
 def _with_tags(provider: Provider, plan: Plan, machine: Machine) -> Machine:
@@ -109,6 +111,27 @@ def _without_unplugged(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Conc
     """The concerns without what the source says about the links of unplugged NICs that are left out."""
     left_out = plan.target.unplugged is Unplugged.LEFT_OUT
     return (concern for concern in concerns if not (left_out and concern.code == "nic.plugged"))
+
+
+def _force_concerns(plan: Plan, machine: Machine) -> Iterator[Concern]:
+    """Whether `forcePowerOff` is set for a source that has nothing of the kind. The VM is off in any case."""
+    why = plan.source.kind.no_hard_off
+    if plan.power.force and why and machine.power is Power.ON:
+        yield warn(
+            "force-power-off",
+            f"forcePowerOff has no effect at {plan.source.kind}: {why}",
+            "remove it; if the guest does not react, end it by hand before the import",
+        )
+
+
+def _mark_concerns(provider: Provider, plan: Plan, machine: Machine) -> Iterator[Concern]:
+    """Why the VM could not be marked after the import: only a warning, as the import can succeed."""
+    if not plan.mark.is_wanted:
+        return
+    for why in provider.marker(machine).lacks(plan.mark):
+        yield warn(
+            "source-mark", f"it cannot be marked as imported: {why}", "correct it before the import ends"
+        )
 
 
 def without_set_sizes(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:

@@ -1,5 +1,6 @@
 """release-source: release what this import still holds at the source, whether it succeeded or failed.
 
+After a success it marks the VM there, if `spec.markSource` asks for it, and an undo removes the mark.
 With `spec.onFailure: restorePower` it also starts the VM there again, if the import failed after it had shut
 it down and the VM at the target is stopped (`steps.halt`). With --undo it does so however the import ended.
 
@@ -13,14 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from steps.marking import mark_source, unmark_source
 from steps.model import leftovers
-from steps.model.contract import StepError
+from steps.model.contract import NoAnswerError, StepError
 from steps.model.machine import Machine
+from steps.model.plan import Plan
 from steps.model.restore import RESTORED, SUCCEEDED, Restored, RestoreState
+from steps.model.source_mark import MarkState
 from steps.providers import Provider
 from steps.providers.outage import with_source
 from steps.restoring import not_halted, restore_power
-from steps.runtime.outcome import add_options, is_restored, is_undo
+from steps.runtime.outcome import add_options, has_succeeded, is_restored, is_undo
 from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 EPILOG = """\
@@ -30,7 +34,7 @@ examples:
   python -m steps.release_source --undo true --halt Succeeded
 
 results among the outputs: left, a list of what is left at the source; null if it could not be asked;
-restored.json, whether the VM was started again there
+restored.json, whether the VM was started again there, and whether it is marked
 """
 HALTED: Final = frozenset({SUCCEEDED, "Skipped"})
 """Phases of `halt` after which no VM of the import runs at the target; skipped where a target runs none."""
@@ -74,19 +78,46 @@ def release(context: Context) -> tuple[list[str] | None, Restored]:
 
 
 def _restore(context: Context, provider: Provider) -> Restored:
-    """Start the VM again at its source, if that is due and no VM runs at the target."""
+    """Mark the VM at its source after a success; else start it again, if that is due."""
     plan, machine = context.plan(), _machine(context)
-    if machine is None or not is_restored(context, plan):
+    if machine is None:
         return Restored()
-    if context.arguments.halt not in HALTED:
+    if has_succeeded(context):
+        return mark_source(provider, plan.mark, machine) if plan.mark.is_wanted else Restored()
+    if not is_restored(context, plan):
+        return Restored()
+    if context.arguments.halt not in HALTED:  # a VM of the import may run at the target
         return not_halted(machine)
-    return restore_power(provider, plan, machine, context.stop, undo=is_undo(context))
+    return _start_again(context, provider, plan, machine)
+
+
+def _start_again(context: Context, provider: Provider, plan: Plan, machine: Machine) -> Restored:
+    """Start the VM again; an undo removes its mark before, because it may be without its NICs."""
+    mark, undo = MarkState.NOTHING, is_undo(context)
+    try:
+        if undo and plan.mark.is_wanted:
+            mark = unmark_source(provider, plan.mark, machine)
+    except NoAnswerError:
+        raise
+    except StepError as error:
+        return _still_marked(machine, error)
+    restored = restore_power(provider, plan, machine, context.stop, undo=undo)
+    return restored.model_copy(update={"mark": mark})
+
+
+def _still_marked(machine: Machine, error: StepError) -> Restored:
+    name = machine.path or machine.name
+    message = f"{name} is not started again at its source, because its mark could not be removed: {error}"
+    return Restored(state=RestoreState.FAILED, message=message)
 
 
 def _not_asked(context: Context, error: StepError) -> Restored:
     """The result when the source could not be asked: it is not known whether the VM is to be started."""
-    machine = _machine(context)
-    if machine is None or not is_restored(context, context.plan()):
+    plan, machine = context.plan(), _machine(context)
+    if machine is not None and has_succeeded(context) and plan.mark.is_wanted:
+        message = f"{machine.path or machine.name} may not be marked at its source, which could not be asked"
+        return Restored(mark=MarkState.FAILED, mark_message=f"{message}: {error}")
+    if machine is None or not is_restored(context, plan):
         return Restored()
     message = f"{machine.path or machine.name} may be off at its source, which could not be asked: {error}"
     return Restored(state=RestoreState.FAILED, message=message)

@@ -31,6 +31,7 @@ from steps.model.plan import (
     TargetKind,
     TargetPlan,
 )
+from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG, SourceMark
 from steps.model.sources import SourceKind
 from workflows import import_mapping, profiles, texts, vm_settings, ways
 from workflows.api.mapping import ImportMapping
@@ -49,6 +50,9 @@ from workflows.settings import Settings
 
 GRACE_SECONDS: Final = 60
 """vm-import-controller's default for gracefulShutdownTimeoutSeconds, also used for values below 1."""
+_NOT_IN_MARKS: Final = frozenset("/,%\\")
+"""Characters that a source refuses in a name or a tag: vSphere escapes them in names, and Nova refuses two of
+them in tags (nova/api/openstack/compute/server_tags.py)."""
 MOST_NETWORKS: Final = 64
 MOST_DISKS: Final = 256
 """Rows of a mapping. A VM of vSphere has at most 10 NICs and 256 disks."""
@@ -75,6 +79,7 @@ def plan(
     """
     reasons = [
         *import_reasons(import_),
+        *mark_reasons(import_.spec, SourceKind(source.kind)),
         *form_reasons(import_.spec, settings, mapping),
         *vm_settings.reasons(import_.spec, settings),
         *(import_mapping.reasons(mapping) if mapping is not None else ()),
@@ -110,6 +115,7 @@ def plan(
         target=target_plan(import_, settings, SourceKind(source.kind), mapping),
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
+        mark=source_mark(spec),
         scratch=values.scratch or settings.scratch,
         profile=profile,
         pods=values.pods,
@@ -217,6 +223,37 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
     for disk in spec.disk_mapping:
         yield from _disk_reasons(disk)
     yield from _size_reasons(spec.cpus, spec.memory)
+
+
+def source_mark(spec: VirtualMachineImportSpec) -> SourceMark:
+    """How the VM at the source is marked after a success; nothing by default."""
+    wanted = spec.mark_source
+    if wanted is None:
+        return SourceMark()
+    return SourceMark(
+        tag=wanted.tag, name_suffix=wanted.name_suffix, disconnect_nics=bool(wanted.disconnect_nics)
+    )
+
+
+def mark_reasons(spec: VirtualMachineImportSpec, kind: SourceKind) -> Iterator[str]:
+    """What is wrong with the mark of the VM at the source."""
+    wanted = spec.mark_source
+    if wanted is None or not any((wanted.tag, wanted.name_suffix, wanted.disconnect_nics)):
+        return
+    if kind.no_mark:
+        yield f"spec.markSource does not work for {kind}: {kind.no_mark}; remove it"
+    for name, text, most in (
+        ("tag", wanted.tag, LONGEST_TAG),
+        ("nameSuffix", wanted.name_suffix, LONGEST_SUFFIX),
+    ):
+        if len(text) > most:
+            yield f"spec.markSource.{name} has {len(text)} characters; write at most {most}"
+        elif not text.isprintable() or text != text.strip() or set(text) & _NOT_IN_MARKS:
+            listed = " ".join(sorted(_NOT_IN_MARKS))
+            yield (
+                f"spec.markSource.{name} {shown(text)} cannot be used: write it without {listed}, without "
+                "control characters, and without spaces at its ends"
+            )
 
 
 def form_reasons(

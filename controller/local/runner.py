@@ -21,6 +21,8 @@ from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Machine, Severity
 from steps.model.mapping import shape
 from steps.model.plan import Plan
+from steps.model.restore import Restored
+from steps.model.source_mark import MarkState
 from steps.runtime.program import MACHINE, PLAN
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
 from workflows.stages import (
@@ -39,6 +41,7 @@ from workflows.status.conditions import admission_warnings, read_admission
 from workflows.status.leftovers import leftovers
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
+from workflows.status.restored import read_restored
 
 OMITTED: Final = "not run, because an earlier stage failed"
 STOPPED: Final = "Stopped with strategy 'Stop'"
@@ -309,6 +312,10 @@ class Runner:
                 await self._run_to_end(path, stage, None)
         for leftover in leftovers(observe(self._record.workflow)) or ():
             self._warn(f"left at the source: {leftover}")
+        seen = observe(self._record.workflow)
+        restored = read_restored(seen) if seen is not None else Restored()
+        if restored.mark is MarkState.FAILED:
+            self._warn(f"{restored.mark_message}; mark it by hand")
 
     def _exit_options(self, stage: Stage, outcome: Phase) -> tuple[str, ...]:
         """How the import ended, and for the one with the source whether the VM at the target is stopped."""

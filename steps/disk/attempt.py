@@ -23,6 +23,7 @@ from steps.disk.stream import Stream
 from steps.disk.tables import TablesMismatchError
 from steps.disk.writer import BackgroundWriter
 from steps.model.contract import Exit, StepError, Stopped
+from steps.model.machine import SECTOR, whole_sectors
 from steps.runtime.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class LandAttempt:
         self._check_early(decoder)
         with self._storage_faults(decoder):
             state = self._write(stream, decoder)
+            self._check_end(stream, decoder)
             self._check_size(decoder)
             return self._request.files.complete(state, self._landed_record(stream, decoder))
 
@@ -213,11 +215,17 @@ class LandAttempt:
         request = self._request
         request.files.check_room(self._file, decoder.format, decoder.size or request.capacity)
 
+    def _check_end(self, stream: Stream, decoder: Decoder) -> None:
+        """Refuse a raw disk that ends within a sector, if its stream may have been cut there."""
+        ends_within_sector = stream.position % SECTOR and not self._body.end_is_proved
+        if isinstance(decoder, PlainDecoder) and decoder.format == "raw" and ends_within_sector:
+            raise broken_stream_fault("the stream ended within a sector", f"at byte {stream.position}")
+
     def _check_size(self, decoder: Decoder) -> None:
         """Compare the disk's size, once it is known, with the expected one."""
         size, capacity = decoder.size, self._request.capacity
         if size is None and decoder.format == "raw":
-            size = self._body.total
+            size = None if self._body.total is None else whole_sectors(self._body.total)
         if None in (size, capacity) or size == capacity:
             return
         what = f"the disk has {size} bytes, not {capacity}"

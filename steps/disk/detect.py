@@ -74,4 +74,4 @@ def _qcow2_size(head: bytes) -> int:
     if not head.startswith(_QCOW2) or len(head) < 32:
         raise corruption_fault("the source is not a qcow2 image", "it does not have its signature")
     size: int = struct.unpack_from(">Q", head, 24)[0]
-    return size
+    return size - size % SECTOR  # as QEMU

@@ -7,6 +7,7 @@ from typing import Any, Final
 from steps.disk.checkpoint import Checkpoints
 from steps.disk.sink import CLUSTER, ZEROS, Sink
 from steps.disk.stream import Stream
+from steps.model.machine import SECTOR, whole_sectors
 
 _ZEROS: Final = bytearray(ZEROS)
 """As a bytearray: its comparison with a memoryview is one memcmp, bytes' would go byte by byte."""
@@ -15,7 +16,8 @@ _ZEROS: Final = bytearray(ZEROS)
 class PlainDecoder:
     """Writes `stream` to a sink at the same offsets, without zero blocks.
 
-    `format` is that of the bytes, `size` that of the disk in bytes: None while unknown.
+    `format` is that of the bytes, `size` that of the disk in bytes: None while unknown. A raw disk that ends
+    within a sector is completed with zeros: no guest can see a part of one.
     """
 
     kind: Final = "plain"
@@ -33,6 +35,8 @@ class PlainDecoder:
         """Copy to the end of the stream. Raises StepError as `Stream` does."""
         stream, offset = self._stream, self._stream.position
         while block := stream.take_up_to(CLUSTER):
+            if self.format == "raw" and len(block) % SECTOR:
+                block = memoryview(bytes(block).ljust(whole_sectors(len(block)), b"\0"))
             if (_ZEROS if len(block) == CLUSTER else _ZEROS[: len(block)]) != block:
                 sink.write(offset, bytes(block))
             offset += len(block)

@@ -1,6 +1,8 @@
 """The size of the disk in an image, from a few of its bytes: what a guest sees, not the size of the file.
 
-It is the size that `steps.disk.qemu` finds for the same image later.
+It is the size that `steps.disk.qemu` finds for the same image later: QEMU omits a part of a sector at the end
+of an image, and completes that of a raw disk (block/qcow2.c, block/vhdx.c; block.c,
+bdrv_refresh_total_sectors).
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def _qcow2(read: ReadAt, _file_size: int | None) -> int:
     if not head.startswith(MAGICS["qcow2"]) or len(head) < 32:
         return 0
     size: int = struct.unpack_from(">Q", head, 24)[0]
-    return size
+    return size - size % SECTOR
 
 
 def _vhd(read: ReadAt, file_size: int | None) -> int:
@@ -74,4 +76,5 @@ def _vhd(read: ReadAt, file_size: int | None) -> int:
 
 
 def _vhdx(read: ReadAt, _file_size: int | None) -> int:
-    return self_contained.vhdx_size(read)
+    size = self_contained.vhdx_size(read)
+    return size - size % SECTOR

@@ -16,6 +16,7 @@ from steps.model.document import Document
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Vlan
 from steps.model.quantity import to_bytes
+from steps.model.source_mark import SourceMark
 from steps.model.sources import SourceKind
 from steps.model.vm_settings import VmSettings
 
@@ -423,6 +424,8 @@ class Plan(Document):
     target: TargetPlan
     approvals: tuple[Gate, ...] = ()
     on_failure: OnFailure = OnFailure.KEEP_OFF
+    mark: SourceMark = _left_out(SourceMark())
+    """How the VM at the source is marked after a success."""
     scratch: ScratchPlan = ScratchPlan()
     profile: str = _left_out("")
     """The profile of the installation that the run began with."""

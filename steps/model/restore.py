@@ -5,8 +5,11 @@ from __future__ import annotations
 import enum
 from typing import Final, Literal
 
+from pydantic import Field
+
 from steps.model.document import Document
 from steps.model.plan import OnFailure, Plan
+from steps.model.source_mark import MarkState
 
 RESTORED: Final = "restored.json"
 """File name of the document `Restored`."""
@@ -32,6 +35,9 @@ class Restored(Document):
     state: RestoreState = RestoreState.NOTHING
     message: str = ""
     """A sentence for a person; empty if there was nothing to do."""
+    mark: MarkState = Field(default=MarkState.NOTHING, exclude_if=lambda value: value is MarkState.NOTHING)
+    mark_message: str = Field(default="", exclude_if=lambda value: not value)
+    """The same about the mark of the VM (`spec.markSource`)."""
 
 
 def must_restore(plan: Plan, outcome: str, *, undo: bool) -> bool:

@@ -21,6 +21,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan, SourcePlan
 from steps.model.power import PowerMark
+from steps.model.source_mark import SourceMark
 from steps.model.sources import SourceKind
 from steps.runtime import proxy
 from steps.runtime.stop import Stop
@@ -38,6 +39,25 @@ class Inventory:
     folders: tuple[str, ...]
     tags_unknown: str = ""
     """Why the tags of the VMs are not known, as a clause; "" if they are."""
+
+
+class Marker(Protocol):
+    """Marks a VM that is off, or removes the mark. Each method may be called twice; it raises StepError."""
+
+    longest_name: int
+    """Most characters of a VM's name at the source."""
+
+    def set_tag(self, tag: str, *, present: bool) -> None:
+        """Give the VM an existing tag, or take it away. Raises StepError: NOT_FOUND if there is none."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give the VM the name `new`, if it is called `old`. Raises StepError: INVALID if neither fits."""
+
+    def connect_nics(self, *, connected: bool) -> None:
+        """Disconnect the NICs that were connected when the VM was described, or connect them again."""
+
+    def lacks(self, mark: SourceMark) -> list[str]:
+        """Why it cannot be marked so, as clauses; found without changing anything."""
 
 
 class Provider(Protocol):
@@ -79,6 +99,9 @@ class Provider(Protocol):
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
         """Whether this account asked for a shutdown since the mark, and nobody started the VM after it."""
 
+    def marker(self, machine: Machine) -> Marker:
+        """What marks the VM. Raises StepError: UNSUPPORTED if VMs of this source are not marked."""
+
     def export(
         self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
@@ -114,6 +137,13 @@ def not_installed_message(kind: SourceKind) -> str:
     """The message for a kind without a provider."""
     here = ", ".join(other for other in SourceKind if is_installed(other)) or "no source"
     return f"this installation has no provider for {kind}: it imports from {here}"
+
+
+def not_marked(kind: SourceKind) -> StepError:
+    """The error of a source whose VMs are not marked. The plan refuses such an import before."""
+    return StepError(
+        Exit.UNSUPPORTED, f"VMs of {kind} are not marked", kind.no_mark, "remove spec.markSource"
+    )
 
 
 def connect(access: Access) -> AbstractContextManager[Provider]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.model.plan import Plan
-from steps.model.restore import must_restore
+from steps.model.restore import SUCCEEDED, must_restore
 from steps.runtime.program import Arguments, Context
 
 
@@ -17,9 +17,9 @@ def add_options(parser: Arguments) -> None:
     )
     parser.add_argument(
         "--keep-off",
-        choices=["true", "false"],
+        choices=["true", "succeeded", "false"],
         default="false",
-        help="stop and start no VM: the cleanup of an import that has succeeded is repeated",
+        help="stop and start no VM: the cleanup of an import is repeated that has succeeded, or may have",
     )
 
 
@@ -31,6 +31,17 @@ def is_undo(context: Context) -> bool:
 def is_restored(context: Context, plan: Plan) -> bool:
     """Whether the VM at the source is to run again (`must_restore`)."""
     options = context.arguments
-    if options.keep_off == "true":
+    if options.keep_off != "false":
         return False
     return must_restore(plan, options.outcome, undo=is_undo(context))
+
+
+def has_succeeded(context: Context) -> bool:
+    """Whether the import has succeeded, so that the VM at its source may be marked.
+
+    A repeated cleanup is a Workflow of its own, whose outcome is not that of the import.
+    """
+    options = context.arguments
+    if is_undo(context) or options.keep_off == "true":
+        return False
+    return bool(options.keep_off == "succeeded" or options.outcome == SUCCEEDED)

@@ -8,7 +8,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
-from steps.providers import Inventory, ProgressCallback, Provider
+from steps.providers import Inventory, Marker, ProgressCallback, Provider
 
 
 class FakeProvider(Provider):
@@ -51,6 +51,9 @@ class FakeProvider(Provider):
 
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
         raise AssertionError("was_shut_down_since must not be called")
+
+    def marker(self, machine: Machine) -> Marker:
+        raise AssertionError("marker must not be called")
 
     def export(
         self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback

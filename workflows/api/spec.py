@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.plan import Bus, ClusterTarget, DiskForm, Gate, InterfaceModel, MacPolicy, OnFailure
+from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
 from workflows.api.vm import VirtualMachineSettings
@@ -350,6 +351,28 @@ _APPROVALS: Final = rules(
 )
 
 
+class SourceMarkSpec(Model):
+    """How the VM at the source is marked after a success."""
+
+    tag: Text = Field(
+        default="",
+        description="A tag that the VM gets. vSphere: CATEGORY:NAME, or NAME if only one category has it; "
+        "the tag must exist. oVirt: the name of an existing tag. OpenStack: a server tag. The default is "
+        "none.",
+        json_schema_extra={"maxLength": LONGEST_TAG},
+    )
+    name_suffix: Text = Field(
+        default="",
+        description="A text that is appended to the name of the VM, such as -imported. The default is none.",
+        json_schema_extra={"maxLength": LONGEST_SUFFIX},
+    )
+    disconnect_nics: Flag | None = Field(
+        default=None,
+        description="Whether the NICs of the VM are disconnected: in vSphere and oVirt the links of its "
+        "NICs, in OpenStack its ports. A VM that runs is left alone. The default is false.",
+    )
+
+
 class VirtualMachineImportSpec(Model):
     """Which VM to import, and how to create it."""
 
@@ -396,13 +419,14 @@ class VirtualMachineImportSpec(Model):
     )
     force_power_off: Flag | None = Field(
         default=None,
-        description="VMware and oVirt: whether the VM is powered off hard, instead of shutting its guest "
-        "down. The default is false.",
+        description="vSphere, oVirt and KubeVirt: whether the VM is powered off hard, instead of shutting "
+        "its guest down. OpenStack has nothing of the kind, so there it only gives a warning: Nova asks the "
+        "guest, then ends it. The default is false.",
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,
-        description="VMware: for how many seconds the guest may shut down before the VM is powered off. "
-        "Numbers below 1 mean the default. The default is 60 seconds.",
+        description="For how many seconds the guest may shut down before the VM is powered off. Numbers "
+        "below 1 mean the default. The default is 60 seconds.",
         json_schema_extra=STRUCT,
     )
     power_off_without_guest_tools: Flag | None = Field(
@@ -481,6 +505,13 @@ class VirtualMachineImportSpec(Model):
         description="What happens to the source VM if the import fails for good or is cancelled. keepOff: a "
         "VM that the import shut down stays off, and a retry resumes. restorePower: it is started again, and "
         "a retry copies everything again. The default is keepOff.",
+    )
+    mark_source: SourceMarkSpec | None = Field(
+        default=None,
+        description="How the VM at the source is marked after the import has succeeded, so that nobody "
+        "starts it by accident: for vSphere, OpenStack and oVirt. The default is no mark. A mark that cannot "
+        "be set is a warning, and vmferry tries it again.",
+        json_schema_extra=STRICT,
     )
     suspend: Flag | None = Field(
         default=None,

@@ -200,7 +200,8 @@ class ImportStatus(Reported):
         default=(),
         description="The conditions VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and "
         "VMExportFailed; Succeeded (True, False, or Unknown while it is under way); MappingRulesVerified; "
-        "MappingResolved; TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; SourceLeftovers.",
+        "MappingResolved; TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; "
+        "SourceLeftovers; SourceMarked.",
     )
     new_virtual_machine: Text = Field(
         default="", description="A field of vm-import-controller, which vmferry never sets."

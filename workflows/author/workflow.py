@@ -7,6 +7,7 @@ are part of the chart (`workflows.author.chart`).
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from hera.workflows import Parameter, Workflow
 from hera.workflows import models as m
@@ -18,6 +19,9 @@ from workflows.author.installation import Installation
 from workflows.author.pods import KEEP_OFF, NETWORKS, placement
 from workflows.author.template import DESCRIPTION, TITLE, Json
 
+KeepOff = Literal["true", "succeeded", "false"]
+"""Whether the exit handler stops and starts no VM; `succeeded`: because the import has succeeded."""
+
 
 def author(
     plan: Plan,
@@ -27,12 +31,12 @@ def author(
     owner: str = "",
     limits: str = argo_names.DEFAULT,
     undo: bool = False,
-    keeps_off: bool = False,
+    keep_off: KeepOff = "false",
 ) -> Json:
     """The Workflow that carries out `plan`; with `undo` its exit handler undoes the import.
 
-    With `keeps_off` the exit handler stops and starts no VM: the cleanup of an import that has succeeded is
-    repeated by a Workflow that is stopped, so its own status is not that of the import.
+    With `keep_off` the exit handler stops and starts no VM: the cleanup of an import that has succeeded, or
+    may have, is repeated by a Workflow that is stopped, so its own status is not that of the import.
     `attempt` counts the Workflows for the same request; `owner` is the uid of the request's ConfigMap, which
     exists only after the ConfigMap was created; `limits` is the key of the source's limits. The request has
     everything else that a step needs.
@@ -52,7 +56,7 @@ def author(
         ),
         arguments=[
             Parameter(name=name, value=value)
-            for name, value in parameters(plan, limits, undo=undo, keeps_off=keeps_off).items()
+            for name, value in parameters(plan, limits, undo=undo, keep_off=keep_off).items()
         ],
     ).to_dict()
     document["spec"] |= _placement(plan.pods)
@@ -68,10 +72,10 @@ def _placement(pods: PodPlan) -> Json:
     return {**placement(pods), **notes}
 
 
-def parameters(plan: Plan, limits: str, *, undo: bool = False, keeps_off: bool = False) -> dict[str, str]:
+def parameters(plan: Plan, limits: str, *, undo: bool = False, keep_off: KeepOff = "false") -> dict[str, str]:
     """Values that differ between imports and that Argo itself needs. They are fixed before the run."""
     gates = {f"approve-{gate}": _flag(gate in plan.approvals) for gate in Gate}
-    wishes = {"undo": _flag(undo), KEEP_OFF: _flag(keeps_off), **gates}
+    wishes = {"undo": _flag(undo), KEEP_OFF: keep_off, **gates}
     return {"run": plan.run, "source": limits, **wishes}
 
 

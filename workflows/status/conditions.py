@@ -59,7 +59,7 @@ def import_conditions(
     return _with_evidence(conditions, evidence, now)
 
 
-_FORCED: Final = tuple(kind.lower() for kind in (SourceKind.VMWARE, SourceKind.OVIRT, SourceKind.KUBEVIRT))
+_FORCED: Final = tuple(kind.lower() for kind in SourceKind if kind.can_force_off)
 """Kinds of source at which a VM can be powered off without asking its guest."""
 
 

@@ -55,7 +55,7 @@ from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
-from workflows.author.workflow import author
+from workflows.author.workflow import KeepOff, author
 from workflows.status import packed
 from workflows.status.nodes import Phase
 from workflows.status.observed import PARKED_MARK
@@ -115,7 +115,7 @@ class Actor:
                 self._delete_runs(action)
             case RunCleanup():
                 name = argo_names.give_back(action.plan.run, action.attempt)
-                self._run_exit_handler(action, name, keeps_off=action.keeps_off)
+                self._run_exit_handler(action, name, keep_off=_keep_off(action))
             case KeepForCleanup():
                 self._keep_for_cleanup(action)
             case RunUndo():
@@ -245,7 +245,7 @@ class Actor:
             self.log.info(f"Deleting what the unfinished run {run} has made in namespace {namespace}")
 
     def _run_exit_handler(
-        self, action: RunCleanup | RunUndo, name: str, *, undo: bool = False, keeps_off: bool = False
+        self, action: RunCleanup | RunUndo, name: str, *, undo: bool = False, keep_off: KeepOff = "false"
     ) -> None:
         """A Workflow that is stopped before it starts runs only its exit handler (seen, Argo 4.1.2)."""
         request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
@@ -257,7 +257,7 @@ class Actor:
         # The exit handler is the same in all templates, and those of landed disks may be gone by now.
         target = action.plan.target.model_copy(update={"way": DiskWay.PULL})
         plan = action.plan.model_copy(update={"target": target})
-        workflow = author(plan, self._options.installation, owner=owner, undo=undo, keeps_off=keeps_off)
+        workflow = author(plan, self._options.installation, owner=owner, undo=undo, keep_off=keep_off)
         workflow["metadata"]["name"] = name
         workflow["spec"]["shutdown"] = "Stop"
         self._create_workflow(workflow, action.plan)
@@ -414,6 +414,12 @@ class Actor:
                 f"{kind.kind} {self._namespace}/{existing['metadata']['name']} does not belong to this import"
             )
             raise StepError(Exit.CONFLICT, failure, remedy="delete or rename it")
+
+
+def _keep_off(action: RunCleanup) -> KeepOff:
+    if action.has_succeeded:
+        return "succeeded"
+    return "true" if action.keeps_off else "false"
 
 
 def _cleanups_of(request: Object | None) -> CleanupRecord:

@@ -11,6 +11,7 @@ from workflows.api.status import Condition, ConditionStatus, ImportPhase, Import
 from workflows.argo_names import attempt_of
 from workflows.status import watchdog
 from workflows.status.leftovers import SOURCE_LEFTOVERS
+from workflows.status.marked import MARKED, REMOVED
 from workflows.status.messages import FAILURES, RETRYING
 from workflows.status.phase import SUCCEEDED
 from workflows.status.restored import NEW_RUN, RESTORED
@@ -63,6 +64,7 @@ def events_of_both_dialects(before: ImportStatus, after: ImportStatus) -> Iterat
     """The Events for which `v2v.kubevirt.io` has no word of its own."""
     yield from _leftovers_event(before, after)
     yield from _restored_event(before, after)
+    yield from _marked_event(before, after)
     for kind in watchdog.AlarmKind:
         yield from _alarm_event(before, after, kind)
 
@@ -125,6 +127,15 @@ def _restored_event(before: ImportStatus, after: ImportStatus) -> Iterator[Event
     done = new.status == ConditionStatus.TRUE
     reason = "SourcePowerRestored" if done else "SourcePowerNotRestored"
     yield EventText(reason, new.message, warning=not done)
+
+
+def _marked_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """The VM is marked at its source, or should be and is not."""
+    old, new = find(before.import_conditions, MARKED), find(after.import_conditions, MARKED)
+    if new is None or _key(old) == _key(new) or new.reason == REMOVED:
+        return
+    done = new.status == ConditionStatus.TRUE
+    yield EventText("SourceMarked" if done else "SourceNotMarked", new.message, warning=not done)
 
 
 def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:

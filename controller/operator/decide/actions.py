@@ -123,6 +123,8 @@ class RunCleanup:
     credentials: Mapping[str, str] = field(repr=False)
     keeps_off: bool = False
     """Only release: no VM is stopped or started, as the import has succeeded, or may have."""
+    has_succeeded: bool = False
+    """The import has succeeded: a mark of the VM that is missing is set."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from steps.model.naming import shown
 from steps.model.plan import Gate, OnFailure
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.annotations import APPROVE
+from workflows.plan import mark_reasons, source_mark
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
 from workflows.status.phase import PARKED
@@ -95,13 +96,20 @@ def _earlier_seconds(workflow: Object) -> int:
 
 
 def sync_request(facts: Facts) -> Iterator[Action]:
-    """A changed `spec.onFailure` reaches the exit handler of the Workflow that runs."""
+    """A changed `spec.onFailure` or `spec.markSource` reaches the exit handler of the Workflow that runs."""
     request = facts.request
     if request is None or request.plan is None:
         return
-    wanted = facts.import_.spec.on_failure or OnFailure.KEEP_OFF
-    if request.plan.on_failure is not wanted:
-        yield SyncRequest(request.plan.model_copy(update={"on_failure": wanted}), request.spec_digest)
+    spec, plan = facts.import_.spec, request.plan
+    is_usable = not any(mark_reasons(spec, plan.source.kind))
+    wanted = plan.model_copy(
+        update={
+            "on_failure": spec.on_failure or OnFailure.KEEP_OFF,
+            "mark": source_mark(spec) if is_usable else plan.mark,
+        }
+    )
+    if wanted != plan:
+        yield SyncRequest(wanted, request.spec_digest)
 
 
 def was_cancelled(workflow: Object | None) -> bool:

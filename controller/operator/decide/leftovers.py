@@ -17,9 +17,11 @@ from controller.operator.decide.actions import Action, DeleteWorkflows, RunClean
 from controller.operator.observe.facts import Facts
 from controller.operator.observe.request import CleanupRecord
 from controller.operator.observe.source import SOURCE_NOT_READY
+from steps.model.source_mark import MarkState
 from workflows.api.conditions import find, put
-from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
+from workflows.api.status import Condition, Conditions, ConditionStatus, ImportPhase, ImportStatus
 from workflows.status.leftovers import SOURCE_LEFTOVERS, cleaned_at, leftovers, may_have_left
+from workflows.status.marked import MARKED, is_missing, with_marked
 from workflows.status.observed import Observed
 from workflows.status.phase import has_succeeded
 from workflows.status.restored import read_restored, with_restored
@@ -46,10 +48,17 @@ class AtSource:
     left: tuple[str, ...] | None
     """None: not known."""
     is_given_up: bool = False
+    is_unmarked: bool = False
+    """Whether the import has succeeded, and a part of the VM's mark is missing (`spec.markSource`)."""
+
+    @property
+    def needs_cleanup(self) -> bool:
+        """Whether the exit handler must run again. A mark does not delay the deletion of an import."""
+        return self.is_pending or (self.is_unmarked and not self.is_given_up)
 
     @property
     def is_pending(self) -> bool:
-        """Whether the cleanup must be repeated."""
+        """Whether the source may still hold something, so that the cleanup must be repeated."""
         return self.left != () and not self.is_given_up
 
 
@@ -62,12 +71,13 @@ def at_source(facts: Facts, now: datetime) -> AtSource:
     It is given up without the request or the credentials, because nobody can look.
     """
     left = _last_result(facts) if _was_touched(facts) else ()
-    if left == ():
+    is_unmarked = _is_unmarked(facts, now)
+    if left == () and not is_unmarked:
         return CLEAN
     request = facts.request
     can_look = request is not None and request.plan is not None and _credentials(facts) is not None
     since = _since(facts)
-    return AtSource(left, not can_look or (since is not None and now - since >= LIMIT))
+    return AtSource(left, not can_look or (since is not None and now - since >= LIMIT), is_unmarked)
 
 
 def next_cleanup(
@@ -87,8 +97,14 @@ def next_cleanup(
         return  # the event of a source that answers again leads here at once
     if facts.cleanup is not None:
         yield DeleteWorkflows((facts.cleanup.name,))
-    keeps_off = keeps_off or has_succeeded(facts.status)
-    yield RunCleanup(request.plan, request.cleanups.attempts, credentials, keeps_off)
+    succeeded = has_succeeded(facts.status)
+    yield RunCleanup(
+        request.plan,
+        request.cleanups.attempts,
+        credentials,
+        keeps_off=keeps_off or succeeded,
+        has_succeeded=succeeded and not keeps_off,
+    )
 
 
 def with_leftovers(facts: Facts, status: ImportStatus, found: AtSource, now: datetime) -> ImportStatus:
@@ -101,6 +117,7 @@ def with_leftovers(facts: Facts, status: ImportStatus, found: AtSource, now: dat
     if facts.cleanup is not None:
         conditions = with_restored(status.import_conditions, read_restored(facts.cleanup), now)
         status = status.model_copy(update={"import_conditions": conditions})
+    status = status.model_copy(update={"import_conditions": _marked(facts, status.import_conditions, now)})
     is_new = find(status.import_conditions, SOURCE_LEFTOVERS) is None
     if is_new and (not _was_touched(facts) or (has_succeeded(status) and not found.is_pending)):
         return status
@@ -156,6 +173,23 @@ def _condition(found: AtSource, source: str) -> Condition:
     return Condition(type=SOURCE_LEFTOVERS, status=status, reason=reason, message=message)
 
 
+def _marked(facts: Facts, conditions: Conditions, now: datetime) -> Conditions:
+    """The conditions with what the last exit handler did about the mark of the VM; once set, it stays."""
+    known = find(conditions, MARKED)
+    if known is not None and known.status == ConditionStatus.TRUE:
+        return conditions
+    found = [read_restored(seen) for seen in (facts.cleanup, facts.seen) if seen is not None]
+    last = next((one for one in found if one.mark is not MarkState.NOTHING), None)
+    return conditions if last is None else with_marked(conditions, last, now)
+
+
+def _is_unmarked(facts: Facts, now: datetime) -> bool:
+    """Whether a part of the mark is missing. The status remembers it after the Workflow was deleted."""
+    if not has_succeeded(facts.status):
+        return False
+    return is_missing(_marked(facts, facts.status.import_conditions, now))
+
+
 def _was_touched(facts: Facts) -> bool:
     """Whether a step may have begun that changes the source, or holds something there."""
     if facts.seen is not None:
@@ -186,7 +220,10 @@ def _since(facts: Facts) -> datetime | None:
     """Since when something is known to be left."""
     if facts.request is not None and facts.request.cleanups.first is not None:
         return facts.request.cleanups.first
-    known = find(facts.status.import_conditions, SOURCE_LEFTOVERS)
+    conditions = facts.status.import_conditions
+    known = find(conditions, SOURCE_LEFTOVERS)
+    if known is None and is_missing(conditions):
+        known = find(conditions, MARKED)
     return _time(known.last_transition_time) if known is not None else None
 
 

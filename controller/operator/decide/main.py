@@ -175,7 +175,7 @@ def _settle_succeeded(facts: Facts, now: datetime) -> Iterator[Action]:
     status = leftovers.with_leftovers(facts, facts.status, found, now)
     if status != facts.status:
         yield UpdateStatus(status)
-    if found.is_pending:
+    if found.needs_cleanup:
         yield from leftovers.next_cleanup(facts, now)
         return
     # The finalizer is removed in a reconcile that writes no status, which would change the version.
@@ -462,7 +462,7 @@ def _after_workflow(facts: Facts, options: Options, now: datetime, status: Impor
     """The Workflow has ended or was deleted: the import succeeded, failed, or is retried."""
     if has_succeeded(status):
         yield UpdateStatus(status)
-        if not leftovers.at_source(facts.with_status(status), now).is_pending:
+        if not leftovers.at_source(facts.with_status(status), now).needs_cleanup:
             yield from _release_succeeded(facts)
     elif not _is_retry_requested(facts):
         yield from _settle_failed(facts.with_status(status), options, now)

@@ -30,6 +30,7 @@ from workflows.api.conditions import put
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.stages import EXIT_STAGES, HALT
 from workflows.status.leftovers import leftovers as left_by
+from workflows.status.marked import with_marked
 from workflows.status.messages import failure_message
 from workflows.status.observed import Observed
 from workflows.status.phase import SUCCEEDED, has_succeeded
@@ -94,9 +95,8 @@ def _end(facts: Facts, seen: Observed, now: datetime) -> Iterator[Action]:
 def _result(facts: Facts, seen: Observed, now: datetime) -> tuple[ImportStatus, bool]:
     """The status after an undo, and whether the VM at the target is stopped and the source as it was."""
     restored, halt = read_restored(seen), seen.leaf(HALT)
-    status = facts.status.model_copy(
-        update={"import_conditions": with_restored(facts.status.import_conditions, restored, now)}
-    )
+    conditions = with_restored(facts.status.import_conditions, restored, now)
+    status = facts.status.model_copy(update={"import_conditions": with_marked(conditions, restored, now)})
     status = leftovers.with_result(facts, status, left_by(seen), now)
     # The first step of a Workflow that is stopped before it starts has failed, too.
     ended = (leaf for leaf in seen.leaves if leaf.stage in EXIT_STAGES)

@@ -21,7 +21,7 @@ SPEC: Final = f"{GROUP}/spec"
 """Annotation of a request: digest of its spec, by `spec_digest`."""
 CLEANUPS: Final = f"{GROUP}/cleanups"
 """Annotation of a request: the repeated cleanups of its run (`CleanupRecord`, JSON)."""
-CONTROL_FIELDS: Final = {"suspend", "cancel", "dry_run", "approvals", "on_failure"}
+CONTROL_FIELDS: Final = {"suspend", "cancel", "dry_run", "approvals", "on_failure", "mark_source"}
 """Fields of a spec that only control the run: changing them does not change the import."""
 
 

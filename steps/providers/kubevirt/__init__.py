@@ -23,7 +23,8 @@ from steps.model.contract import StepError
 from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
-from steps.providers import Access, Inventory, ProgressCallback, Provider
+from steps.model.sources import SourceKind
+from steps.providers import Access, Inventory, Marker, ProgressCallback, Provider, not_marked
 from steps.providers.kubevirt import (
     api,
     checks,
@@ -109,6 +110,9 @@ class KubeVirtProvider:
 
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
         return history.shut_down_since(self._api, self._access.run, machine, mark)
+
+    def marker(self, machine: Machine) -> Marker:
+        raise not_marked(SourceKind.KUBEVIRT)
 
     def export(
         self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback

@@ -23,13 +23,13 @@ from steps.model.machine import (
     Power,
     Tag,
     listed,
+    whole_sectors,
 )
 from steps.providers.kubevirt.answers import Answer
 from steps.providers.kubevirt.find import POD_NETWORK, Found, claim_name, template
 from steps.providers.kubevirt.history import State
 
 MIB: Final = 1 << 20
-SECTOR: Final = 512
 MOST_VCPUS: Final = 1 << 12
 MOST_DIGITS: Final = 10
 LARGEST: Final = 1 << 62
@@ -248,7 +248,7 @@ def capacity(claim: Answer) -> int:
     size = claim.quantity("status", "capacity", "storage") or 0
     if not claim.text("spec", "volumeName"):
         return 0
-    return min(-(-size // SECTOR) * SECTOR, LARGEST)
+    return min(whole_sectors(size), LARGEST)
 
 
 def is_block(claim: Answer) -> bool:

@@ -18,8 +18,8 @@ from steps.disk.volume import Place
 from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
-from steps.providers import Access, Inventory, ProgressCallback, Provider
-from steps.providers.openstack import cloud, describe, export, facts, find, history, power, quotas
+from steps.providers import Access, Inventory, Marker, ProgressCallback, Provider
+from steps.providers.openstack import cloud, describe, export, facts, find, history, marking, power, quotas
 from steps.providers.openstack.copies import Copies
 
 __all__ = ["OpenstackProvider", "connect"]
@@ -104,6 +104,9 @@ class OpenstackProvider:
 
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
         return history.shut_down_since(self._cloud, machine, mark)
+
+    def marker(self, machine: Machine) -> Marker:
+        return marking.ServerMarker(self._cloud, machine)
 
     def export(
         self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback

@@ -18,7 +18,8 @@ from steps.disk.volume import Place
 from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
-from steps.providers import Access, Inventory, ProgressCallback, Provider
+from steps.model.sources import SourceKind
+from steps.providers import Access, Inventory, Marker, ProgressCallback, Provider, not_marked
 from steps.providers.ova import describe, export
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.package import open_package
@@ -89,6 +90,9 @@ class OvaProvider:
 
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
         return False
+
+    def marker(self, machine: Machine) -> Marker:
+        raise not_marked(SourceKind.OVA)
 
     def export(
         self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback

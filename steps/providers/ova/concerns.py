@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from steps.model.concerns import block, log, warn
-from steps.model.machine import Concern, Severity
+from steps.model.machine import SECTOR, Concern, Severity, whole_sectors
 from steps.providers.ova import formats, hardware, stored
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import MAX_PIECES, Envelope, File, System, VirtualDisk, piece_name
@@ -89,10 +89,13 @@ def _disks_concerns(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) ->
 
 
 def _disk_concerns(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concern]:
-    short = _short_raw(appliance, disk)
+    short, size = _short_raw(appliance, disk), _raw_file_size(appliance, disk)
     if short is not None:
         message = f"the file of {name} has {short} bytes, but the disk has {disk.capacity}: it is cut short"
         yield block("file-size", message, "get a new copy from where it was made")
+    elif size is not None and size % SECTOR:
+        message = f"the file of {name} has {size} bytes, which are not whole sectors of {SECTOR} bytes"
+        yield log("odd-size", message, "zeros complete the last sector")
     if disk.parent:
         yield block(
             "delta-disk", f"{name} holds only the difference to {disk.parent}", "consolidate it first"
@@ -179,10 +182,15 @@ def _short_raw(appliance: Appliance, disk: VirtualDisk) -> int | None:
 
     Not of oVirt's disks: what their descriptors say of formats and sizes is that of the volume at oVirt.
     """
-    if disk.file is None or disk.volume_format or formats.declared_format(disk) != "raw":
+    size = None if disk.volume_format else _raw_file_size(appliance, disk)
+    return size if size is not None and whole_sectors(size) < disk.capacity else None
+
+
+def _raw_file_size(appliance: Appliance, disk: VirtualDisk) -> int | None:
+    """Bytes of the file of a raw disk; None of another format, or if nobody knows."""
+    if disk.file is None or formats.declared_format(disk) != "raw":
         return None
-    size = stored.file_size(appliance.package, disk.file)
-    return size if size is not None and size < disk.capacity else None
+    return stored.file_size(appliance.package, disk.file)
 
 
 def _digest_concerns(appliance: Appliance, disk: VirtualDisk, file: File) -> Iterator[Concern]:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from steps.disk import self_contained, virtual_size
-from steps.disk.vmdk import SECTOR
 from steps.model import guestos
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Disk, Machine, Power, listed
+from steps.model.machine import Disk, Machine, Power, listed, whole_sectors
 from steps.providers.ova import formats, hardware, stored, vendors
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.concerns import concerns
@@ -126,10 +125,12 @@ def capacity(appliance: Appliance, drive: Drive) -> int:
 
 
 def _raw_size(file_size: int | None, declared: int) -> int:
-    """Bytes of a raw disk, whose file is the disk; 0 for the descriptor's. A smaller file is cut short."""
-    if file_size is None or file_size < declared or file_size % SECTOR:
-        return 0
-    return file_size
+    """Bytes of a raw disk, whose file is the disk; 0 for the descriptor's. A smaller file is cut short.
+
+    A file that ends within a sector is completed with zeros.
+    """
+    size = whole_sectors(file_size or 0)
+    return size if size >= declared else 0
 
 
 def delta_reason(appliance: Appliance, drive: Drive) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
+from steps.model.machine import whole_sectors
 from steps.model.unique import Index
 from steps.providers.ova import units
 from steps.providers.ova.markup import Node, parse
@@ -196,13 +197,13 @@ def _disks(root: Node, files: Index[str, File], name: str) -> Iterator[VirtualDi
 
 
 def _capacity(node: Node, properties: Mapping[str, str]) -> int:
-    """Bytes; oVirt has `size` in GiB instead."""
+    """Bytes, in whole sectors; oVirt has `size` in GiB instead."""
     quantity, unit = node.get("capacity"), node.get("capacityAllocationUnits")
     if not quantity and node.get("size"):
         quantity, unit = node.get("size"), "GB"
     match = _PROPERTY.fullmatch(quantity)
     try:
-        return units.parse_size(properties.get(match[1], "") if match else quantity, unit)
+        return whole_sectors(units.parse_size(properties.get(match[1], "") if match else quantity, unit))
     except ValueError:
         return 0
 

@@ -21,7 +21,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
-from steps.providers import Access, Inventory, ProgressCallback, Provider
+from steps.providers import Access, Inventory, Marker, ProgressCallback, Provider
 from steps.providers.ovirt import (
     concerns,
     describe,
@@ -29,6 +29,7 @@ from steps.providers.ovirt import (
     export,
     find,
     history,
+    marking,
     power,
     routes,
     transfers,
@@ -110,6 +111,9 @@ class OvirtProvider:
 
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
         return history.shut_down_since(self._engine, machine, mark)
+
+    def marker(self, machine: Machine) -> Marker:
+        return marking.OvirtMarker(self._engine, machine)
 
     def export(
         self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback

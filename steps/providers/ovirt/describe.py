@@ -26,12 +26,12 @@ from steps.model.machine import (
     Power,
     Tag,
     listed,
+    whole_sectors,
 )
 from steps.providers.ovirt.answers import Answer, unusable
 from steps.providers.ovirt.find import Surroundings
 
 MIB: Final = 1 << 20
-SECTOR: Final = 512
 MOST_VCPUS: Final = 1 << 12
 """The engine allows 710 (MaxNumOfVmCpus of version 4.7)."""
 
@@ -251,7 +251,7 @@ def capacity(attachment: Answer) -> int:
     if not size:
         units = disk.child("lun_storage").items("logical_units", "logical_unit")
         size = next((unit.number("size") for unit in units), None)
-    return -(-(size or 0) // SECTOR) * SECTOR
+    return whole_sectors(size or 0)
 
 
 def _domain_id(attachment: Answer) -> str:

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
 
 import structlog
@@ -104,10 +104,16 @@ class Engine:
             self.stop.check()
         raise unusable(f"the list {path} does not end")
 
-    def change(self, what: str, path: str, document: Mapping[str, Any]) -> Answer:
-        """The answer to POST, which is sent once: after a lost answer only a read shows its effect."""
+    def change(
+        self, what: str, path: str, document: Mapping[str, Any], *, method: Literal["POST", "PUT"] = "POST"
+    ) -> Answer:
+        """The answer to a change, which is sent once: after a lost answer only a read shows its effect."""
         body = json.dumps(document).encode()
-        return self._call(f"cannot {what}", "POST", self.endpoint.api + path, body)
+        return self._call(f"cannot {what}", method, self.endpoint.api + path, body)
+
+    def delete(self, what: str, path: str) -> None:
+        """Delete an object, or a relation to one."""
+        self._call(f"cannot {what}", "DELETE", self.endpoint.api + path, None)
 
     def log_in(self) -> None:
         """Get a token.

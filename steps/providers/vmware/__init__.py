@@ -7,6 +7,7 @@ tags      of VMs, over another API, and custom attributes
 faults    errors                     power      shutting it down, once
 privileges  what the account may do  history    whether it was started; power_on: starting it again
 lease     an export lease kept alive export     one disk over it
+marking   a VM that was imported     tasks      their end
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from steps.disk.volume import Place
 from steps.model.machine import Disk, Machine, Tag
 from steps.model.plan import DiskFormat, PowerPlan
 from steps.model.power import PowerMark
-from steps.providers import Access, Inventory, ProgressCallback, Provider
+from steps.providers import Access, Inventory, Marker, ProgressCallback, Provider
 from steps.providers.vmware import (
     collector,
     describe,
@@ -28,6 +29,7 @@ from steps.providers.vmware import (
     history,
     hosts,
     leftovers,
+    marking,
     networks,
     power,
     power_on,
@@ -141,6 +143,9 @@ class VsphereProvider:
 
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
         return history.shut_down_since(self._session, machine, mark)
+
+    def marker(self, machine: Machine) -> Marker:
+        return marking.VsphereMarker(self._session, Credentials.read(self._access.credentials), machine)
 
     def export(
         self, machine: Machine, disk: Disk, out: Place, disk_format: DiskFormat, report: ProgressCallback

@@ -10,7 +10,7 @@ from pyVmomi import vim
 
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine, Power
-from steps.providers.vmware import collector, describe, faults
+from steps.providers.vmware import collector, describe, faults, tasks
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
@@ -60,26 +60,13 @@ def _request_start(session: Session, vm: Any, datacenter: Any, what: str) -> Any
     option: Any = vim.option.OptionValue
     automatic = option(key="OverrideAutomationLevel", value=_AUTOMATIC)
     request = datacenter.PowerOnMultiVM_Task(vm=[vm], option=[automatic])
-    result = _await_task(session, request, what)
+    late = StepError(Exit.UNREACHABLE, what, "vCenter did not start it in time", _MANUAL)
+    result = tasks.await_result(session, request, what, seconds=START_SECONDS, late=late)
     refused = [entry.fault for entry in (result.notAttempted or ())]
     if refused:
         raise faults.from_fault(what, refused[0])
     attempted = [entry.task for entry in (result.attempted or ()) if entry.task is not None]
     return attempted[0] if attempted else None
-
-
-def _await_task(session: Session, task: Any, what: str) -> Any:
-    """The result of a task (TaskInfo.result). Raises StepError for its fault."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        row = collector.read_one(session, task, "info.state", "info.error", "info.result")
-        if row.get("info.state") == "success":
-            return row.get("info.result")
-        if row.get("info.state") == "error":
-            raise faults.from_fault(what, row.get("info.error"))
-        if time.monotonic() > deadline:
-            raise StepError(Exit.UNREACHABLE, what, "vCenter did not start it in time", _MANUAL)
-        session.stop.sleep(POLL_SECONDS)
 
 
 def _await_on(session: Session, machine: Machine, task: Any, what: str) -> None:

@@ -20,7 +20,14 @@ from steps.providers.vmware.session import Session
 
 POWER_OFF: Final = "VirtualMachine.Interact.PowerOff"
 EXPORT: Final = "VApp.Export"
-_CLIENT_NAMES: Final = {POWER_OFF: "Virtual machine > Interaction > Power off", EXPORT: "vApp > Export"}
+RENAME: Final = "VirtualMachine.Config.Rename"
+EDIT_DEVICE: Final = "VirtualMachine.Config.EditDevice"
+_CLIENT_NAMES: Final = {
+    POWER_OFF: "Virtual machine > Interaction > Power off",
+    EXPORT: "vApp > Export",
+    RENAME: "Virtual machine > Change Configuration > Rename",
+    EDIT_DEVICE: "Virtual machine > Change Configuration > Modify device settings",
+}
 """As the vSphere Client calls them (vSphere Security, Defined Privileges)."""
 _REMEDY: Final = "grant it to the account in the source's secret, on the VM or on a folder above it"
 
@@ -56,6 +63,19 @@ def check(session: Session, vm: Any, what: str) -> None:
         return  # preflight has warned about it
     if missing:
         raise StepError(Exit.DENIED, what, _lacking_message(session, missing), _REMEDY)
+
+
+def lacking(session: Session, vm: Any, required: Sequence[str]) -> list[str]:
+    """The clause that these privileges are missing, for what happens after the import; else nothing.
+
+    Raises:
+        StepError: a broken connection, as mapped by faults.py.
+    """
+    try:
+        missing = _missing_privileges(session, vm, required) if required else []
+    except _UnknownError:
+        return []
+    return [_lacking_message(session, missing)] if missing else []
 
 
 class _UnknownError(Exception):

@@ -60,6 +60,8 @@ class Form:
     attached: str
     tag: str
     category: str
+    association: str
+    """With the places for the id of the tag and for the action."""
     is_wrapped: bool
 
 
@@ -68,6 +70,7 @@ NEW: Final = Form(
     attached="/api/cis/tagging/tag-association?action=list-attached-tags-on-objects",
     tag="/api/cis/tagging/tag/",
     category="/api/cis/tagging/category/",
+    association="/api/cis/tagging/tag-association/{tag}?action={action}",
     is_wrapped=False,
 )
 OLD: Final = Form(
@@ -75,6 +78,7 @@ OLD: Final = Form(
     attached="/rest/com/vmware/cis/tagging/tag-association?~action=list-attached-tags-on-objects",
     tag="/rest/com/vmware/cis/tagging/tag/id:",
     category="/rest/com/vmware/cis/tagging/category/id:",
+    association="/rest/com/vmware/cis/tagging/tag-association/id:{tag}?~action={action}",
     is_wrapped=True,
 )
 
@@ -129,6 +133,64 @@ def of_vm(session: Session, credentials: Credentials, machine: Machine) -> tuple
     except StepError as error:
         remedy = "let the account read tags (System.Read on the VM), or remove spec.virtualMachine.tagLabels"
         raise type(error)(error.code, _WHAT, f"{error.what}: {error.why}", remedy) from None
+
+
+def check_exists(session: Session, credentials: Credentials, tag: str) -> None:
+    """Prove that there is this tag, as CATEGORY:NAME or NAME. Raises StepError: NOT_FOUND, AMBIGUOUS."""
+    _check_has_tags(session, tag)
+    with _log_in(session, credentials) as api:
+        _find(api, tag)
+
+
+def set_tag(session: Session, credentials: Credentials, machine: Machine, tag: str, *, present: bool) -> None:
+    """Attach an existing tag to the VM, or detach it.
+
+    Both may be done twice (tagging.TagAssociation, attach and detach: "idempotent").
+
+    Raises:
+        StepError: NOT_FOUND, AMBIGUOUS, DENIED; UNSUPPORTED at a stand-alone host.
+    """
+    _check_has_tags(session, tag)
+    with _log_in(session, credentials) as api:
+        action = "attach" if present else "detach"
+        path = api.form.association.format(tag=quote(_find(api, tag), safe=":"), action=action)
+        api.read(
+            f"{action} the tag {tag}",
+            path,
+            {"object_id": {"id": machine.source_id, "type": "VirtualMachine"}},
+        )
+
+
+def _check_has_tags(session: Session, tag: str) -> None:
+    if session.is_host:
+        why = "a stand-alone ESXi host has no tags"
+        raise StepError(
+            Exit.UNSUPPORTED, f"there is no tag {tag}", why, "remove the tag from spec.markSource"
+        )
+
+
+def _find(api: _Api, wanted: str) -> str:
+    """The id of a tag. Each tag costs a request, because there is none for several."""
+    ids = api.read("list the tags", api.form.tag.removesuffix("id:").rstrip("/")).texts("value")
+    if len(ids) > MOST_TAGS:
+        raise TagAnswer.unusable(f"it has {len(ids)} tags, more than {MOST_TAGS}")
+    found = [
+        tag_id
+        for tag_id, tag in _names(api, ids).items()
+        if wanted in (str(tag), tag.value if tag.has_category else tag.name)
+    ]
+    if not found:
+        raise StepError(
+            Exit.NOT_FOUND,
+            f"there is no tag {wanted}",
+            "",
+            "create it in vCenter, or correct spec.markSource",
+        )
+    if len(found) > 1:
+        raise StepError(
+            Exit.AMBIGUOUS, f"several categories have a tag {wanted}", "", "write it as CATEGORY:NAME"
+        )
+    return found[0]
 
 
 def _attributes(session: Session, machine: Machine) -> Iterator[Tag]:

@@ -166,6 +166,26 @@ class TestUndo:
         assert not (site.into / ".vmferry" / "credentials").exists()
         assert harness.left(site.simulator) == []
 
+    def test_the_mark_is_set_after_a_success_and_removed(self, site: Site) -> None:
+        done = site.run(markSource={"nameSuffix": "-imported", "disconnectNics": True})
+        assert done.code == Exit.DONE, done.err
+        changes = [task["descriptionId"] for task in site.simulator.tasks()]
+        assert changes[-2:] == ["VirtualMachine.reconfigVm", "VirtualMachine.rename"]
+        assert site.power == "off"
+        again = site.undo("--yes", "-f", site.folder / "manifests.yaml", "-o", "json")
+        assert again.code == Exit.DONE, again.err
+        changes = [task["descriptionId"] for task in site.simulator.tasks()]
+        assert changes[-4:-2] == ["VirtualMachine.reconfigVm", "VirtualMachine.rename"]
+        assert site.power == "on", "it was started after that"
+
+    def test_a_mark_that_cannot_be_set_is_a_warning(self, site: Site) -> None:
+        done = site.run(markSource={"tag": "no-such-tag"})
+        assert done.code == Exit.DONE, done.err
+        assert "is not marked at its source: the tag: there is no tag no-such-tag" in " ".join(
+            done.err.split()
+        )
+        assert harness.imported(site.into, site.original(0), site.original(1))
+
     def test_a_retry_after_it_copies_the_vm_again(self, site: Site) -> None:
         assert site.run().code == Exit.DONE
         manifests = site.folder / "manifests.yaml"

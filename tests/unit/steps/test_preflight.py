@@ -7,6 +7,7 @@ import pytest
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Concern, Machine, Power, Severity, Tag
 from steps.model.plan import DiskRule, NamePolicy, NetworkPolicy, NetworkRule, Plan
+from steps.model.sources import SourceKind
 from steps.model.vm_settings import TagLabel, VmSettings
 from steps.preflight import examine, refusal_reasons, refuse
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
@@ -32,6 +33,25 @@ def test_a_running_vm_needs_tools_or_force() -> None:
     assert powered(power=Power.ON) == [Exit.POWER]
     assert powered(power=Power.ON, tools_running=True) == []
     assert powered(power=Power.ON, force=True) == []
+
+
+def found(plan: Plan, machine: Machine) -> list[tuple[str, Severity]]:
+    return [(one.code, one.severity) for one in examine(FakeProvider(machine), plan).concerns]
+
+
+@pytest.mark.parametrize("kind", list(SourceKind))
+@pytest.mark.parametrize("power", list(Power))
+def test_a_hard_power_off_that_the_source_lacks_is_a_warning(kind: SourceKind, power: Power) -> None:
+    """Only at OpenStack, and only for a VM that runs; the import continues, as with vm-import-controller."""
+    plan = a_plan()
+    source = plan.source.model_copy(update={"kind": kind})
+    forced = plan.power.model_copy(update={"force": True})
+    forcing = plan.model_copy(update={"source": source, "power": forced})
+    machine = a_machine(nics=(), power=power, tools_running=True)
+    warned = ("force-power-off", Severity.WARN) in found(forcing, machine)
+    assert warned is (kind is SourceKind.OPENSTACK and power is Power.ON)
+    assert list(refusal_reasons(forcing, examine(FakeProvider(machine), forcing))) == []
+    assert "force-power-off" not in dict(found(plan.model_copy(update={"source": source}), machine))
 
 
 def test_only_checks_of_the_source_are_skipped() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -17,10 +18,11 @@ from steps.model.plan import (
     Plan,
     TargetPlan,
 )
+from steps.model.source_mark import SourceMark
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_source, an_import
 from workflows.api.sources import KubeVirtSource, OpenstackSource, OvaSource
-from workflows.plan import Invalid, plan, run_name, source_plan, source_reasons
+from workflows.plan import Invalid, mark_reasons, plan, run_name, source_plan, source_reasons
 from workflows.settings import Settings
 
 OVA = "https://host/a.ova"
@@ -225,3 +227,25 @@ def test_the_name_of_a_run_leaves_room_for_node_names(name: str, uid: str, gener
     assert re.fullmatch(r"vmi-[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?-[0-9a-f]{8}-g[0-9]+", made)
     assert made == run_name(name, uid, generation)
     assert made != run_name(name, uid, generation + 1)
+
+
+def test_the_mark_of_the_source_reaches_the_plan() -> None:
+    made = planned(markSource={"tag": "state:moved", "nameSuffix": "-imported", "disconnectNics": True})
+    assert made.mark == SourceMark(tag="state:moved", name_suffix="-imported", disconnect_nics=True)
+    assert "mark" not in json.loads(planned(markSource={}).to_json())
+
+
+@pytest.mark.parametrize("name", ["tag", "nameSuffix"])
+@pytest.mark.parametrize("text", ["a/b", "a,b", " a", "a\n", "x" * 61, "a%2f", "\\"])
+def test_a_mark_that_no_source_takes_is_refused(name: str, text: str) -> None:
+    with pytest.raises(Invalid, match=rf"spec\.markSource\.{name}"):
+        planned(markSource={name: text})
+
+
+@pytest.mark.parametrize("kind", list(SourceKind))
+def test_a_mark_is_refused_for_sources_where_it_makes_no_sense(kind: SourceKind) -> None:
+    spec = an_import(markSource={"disconnectNics": True}).spec
+    reasons = list(mark_reasons(spec, kind))
+    assert bool(reasons) is (kind in (SourceKind.OVA, SourceKind.KUBEVIRT))
+    assert all(f"spec.markSource does not work for {kind}: " in reason for reason in reasons)
+    assert list(mark_reasons(an_import(markSource={"disconnectNics": False}).spec, kind)) == []

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from steps import convert
 from steps.disk import qemu
 from steps.model.contract import Exit
-from steps.model.machine import Severity
+from steps.model.machine import Severity, whole_sectors
 from steps.model.plan import DiskFormat
 from steps.providers import connect
+from steps.runtime.stop import Stop
 from tests.provider_contract import ignore
 from tests.real.disk.test_self_contained import stream, vhd
 from tests.unit.steps.disk.test_self_contained import DISK, qcow2, vhdx
@@ -66,6 +69,42 @@ def test_a_raw_disk_that_looks_like_another_is_raw(
     folder = package(tmp_path, raws, bytes(content), b"", ".img")
     found = export(access, folder, tmp_path / "disk.qcow2")
     assert qemu.compare(raws[0], "raw", found.path, found.format)
+
+
+@pytest.mark.parametrize("declared", [0, 1, 512])
+def test_a_raw_disk_that_ends_within_a_sector_is_completed(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, declared: int
+) -> None:
+    """Also if the descriptor has the exact size, or the size that QEMU shows for it."""
+    content = raws[0].read_bytes()[:-100] + b"end"
+    whole = tmp_path / "whole"
+    whole.write_bytes(content.ljust(whole_sectors(len(content)), b"\0"))
+    folder = package(tmp_path, raws, content, b"", ".img")
+    text = (folder / "web.ovf").read_text()
+    size = {0: 0, 1: len(content), 512: whole_sectors(len(content))}[declared]
+    text = re.sub(r'ovf:capacity="\d+"', f'ovf:capacity="{size}"', text)
+    (folder / "web.ovf").write_text(re.sub(r' ovf:capacityAllocationUnits="[^"]*"', "", text))
+    with connect(access(folder)) as source:
+        machine = source.describe("web", None)
+    assert machine.disks[0].capacity == whole.stat().st_size
+    concerns = {concern.code: concern.severity for concern in machine.concerns}
+    assert concerns["odd-size"] is Severity.LOG
+    assert "capacity-differs" not in concerns
+    out = tmp_path / "disk.qcow2"
+    found = export(access, folder, out)
+    made = convert.ensure_format(
+        found, out, DiskFormat.QCOW2, whole.stat().st_size, report=ignore, stop=Stop()
+    )
+    assert qemu.compare(whole, "raw", made.path, made.format)
+
+
+def test_a_raw_disk_that_is_cut_short_is_still_refused(
+    tmp_path: Path, raws: list[Path], access: MakeAccess
+) -> None:
+    folder = package(tmp_path, raws, raws[0].read_bytes()[:-1000], b"", ".img")
+    with connect(access(folder)) as source:
+        concerns = source.describe("web", None).concerns
+    assert ("file-size", Severity.BLOCK) in [(concern.code, concern.severity) for concern in concerns]
 
 
 def test_a_disk_may_be_referenced_by_its_file(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:

@@ -157,7 +157,7 @@ def test_a_repeated_cleanup_touches_no_vm_of_an_import_that_has_succeeded() -> N
     world.argo(*upto("end"), node("start"), exited(json.dumps(LEFT)), phase="Succeeded")
     world.look(2)
     later(world, HOUR)
-    assert keeps_off(world) == "true"
+    assert keeps_off(world) == "succeeded"
 
 
 def test_a_repeated_cleanup_restores_the_power_that_the_first_one_could_not() -> None:

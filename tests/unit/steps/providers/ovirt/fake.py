@@ -122,7 +122,11 @@ class Fake(ThreadingHTTPServer):
                 found = next((one for one in self.vms if one["id"] == known), None)
                 return _json(self._look(found)) if found else _fault(404, "")
             case ["vms", _, "tags"]:
-                return _json({"tag": [{"name": name} for name in self.tags]} if self.tags else {})
+                return _json(
+                    {"tag": [{"id": f"id-{name}", "name": name} for name in self.tags]} if self.tags else {}
+                )
+            case ["vms", known, "nics"]:
+                return _json(next(one for one in self.vms if one["id"] == known)["nics"])
             case ["imagetransfers", *rest]:
                 return self._transfers(rest)
             case [name] if name in self.lists:
@@ -155,6 +159,11 @@ class Fake(ThreadingHTTPServer):
     def post(self, path: str, body: Json) -> Reply:
         self.bodies.append(body)
         match path.strip("/").split("/"):
+            case ["vms", _, "tags"]:
+                if all(tag["name"] != body["name"] for tag in self.lists.get("tags", ())):
+                    return _fault(404, "Entity not found: Tag")
+                self.tags.append(body["name"])
+                return _json({"id": f"id-{body['name']}", **body}, status=201)
             case ["vms", known, action]:
                 return self._power(next(one for one in self.vms if one["id"] == known), action)
             case ["imagetransfers"]:
@@ -166,6 +175,24 @@ class Fake(ThreadingHTTPServer):
                 return _json({"status": "complete"})
             case _:
                 return _fault(404, "")
+
+    def put(self, path: str, body: Json) -> Reply:
+        match path.strip("/").split("/"):
+            case ["vms", known]:
+                next(one for one in self.vms if one["id"] == known).update(body)
+            case ["vms", known, "nics", nic]:
+                vm = next(one for one in self.vms if one["id"] == known)
+                next(one for one in vm["nics"]["nic"] if one["id"] == nic).update(body)
+            case _:
+                return _fault(404, "")
+        return _json(body)
+
+    def delete(self, path: str) -> Reply:
+        match path.strip("/").split("/"):
+            case ["vms", _, "tags", tag] if tag.removeprefix("id-") in self.tags:
+                self.tags.remove(tag.removeprefix("id-"))
+                return _json({})
+        return _fault(404, "")
 
     def _power(self, found: Json, action: str) -> Reply:
         if found["status"] == "down":
@@ -252,6 +279,7 @@ _ITEMS: Final = {
     "vnicprofiles": "vnic_profile",
     "storagedomains": "storage_domain",
     "hosts": "host",
+    "tags": "tag",
 }
 
 
@@ -277,6 +305,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._answer("POST")
+
+    def do_PUT(self) -> None:
+        self._answer("PUT")
+
+    def do_DELETE(self) -> None:
+        self._answer("DELETE")
 
     def do_OPTIONS(self) -> None:
         self._answer("OPTIONS")
@@ -307,8 +341,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization", "").removeprefix("Bearer ") not in server.tokens:
             return Reply(401, b"")
         below = unquote(path.removeprefix("/ovirt-engine/api"))
-        if method == "POST":
-            return server.post(below, json.loads(body))
+        if method in ("POST", "PUT"):
+            return (server.post if method == "POST" else server.put)(below, json.loads(body))
+        if method == "DELETE":
+            return server.delete(below)
         return server.get(below, {key: value[0] for key, value in parse_qs(query).items()})
 
     def _session(self, path: str, form: dict[str, list[str]]) -> Reply:
