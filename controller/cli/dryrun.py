@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -24,13 +24,14 @@ from controller.manifests.resolve import Job
 from controller.step_program import write_credentials
 from controller.units import size
 from steps.model import matching, vm_fields
-from steps.model.admission import Admission, findings_of, not_checked, reasons_of
+from steps.model.admission import Admission
 from steps.model.collisions import collisions
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
 from steps.model.mapping import Shape, shape
 from steps.model.matching import Resolution, resolutions
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
+from steps.model.target_answer import TargetAnswer
 from steps.model.volumes import Volumes
 from steps.preflight import examine, refusal_reasons
 from steps.providers import Access, Inventory, Provider, connect
@@ -135,7 +136,8 @@ def judge(job: Job, machine: Machine, stop: Stop) -> DryRunResult:
         )
     answer = _ask_target(job.plan, machine, target_shape, stop)
     manifest = planned_manifest(job.plan.target.kind, target_shape, answer.volumes)
-    return DryRunResult(job, machine, target_shape, manifest, (*refusals, *answer.refused), answer.admission)
+    refused = ((Exit(one.code), one.message) for one in answer.refused)
+    return DryRunResult(job, machine, target_shape, manifest, (*refusals, *refused), answer.admission)
 
 
 def _embedded_reasons(plan: Plan) -> Iterator[tuple[Exit, str]]:
@@ -144,32 +146,19 @@ def _embedded_reasons(plan: Plan) -> Iterator[tuple[Exit, str]]:
         yield Exit.UNSUPPORTED, EMBEDDED_VOLUME
 
 
-class TargetAnswer(NamedTuple):
-    """The answer of the cluster in KUBECONFIG."""
-
-    admission: Admission = Admission()
-    refused: tuple[tuple[Exit, str], ...] = ()
-    """Exit code and reason of each refusal."""
-    volumes: Volumes = Volumes()
-
-
 def _ask_target(plan: Plan, machine: Machine, target_shape: Shape, stop: Stop) -> TargetAnswer:
     if not os.environ.get(KUBECONFIG):
-        reason = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
-        return TargetAnswer(Admission(findings=(not_checked("target", reason),)))
+        return TargetAnswer.unknown(f"{KUBECONFIG} is not set, so vmferry did not check any cluster")
     from steps.runtime import kubeapi  # noqa: PLC0415 - only a cluster needs the client
     from steps.targets import in_cluster  # noqa: PLC0415
+    from steps.targets.asking import ask  # noqa: PLC0415
 
-    volumes = Volumes()
     try:
         target = in_cluster(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
-        volumes = target.name_volumes(target_shape, None)
-        return TargetAnswer(target.admit(target_shape, volumes), volumes=volumes)
     except StepError as error:
-        if is_retryable(error.code):
-            return TargetAnswer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
-        refused = tuple((reason.code, str(reason)) for reason in reasons_of(error))
-        return TargetAnswer(Admission(findings=findings_of(error)), refused, volumes)
+        is_unknown = is_retryable(error.code)
+        return TargetAnswer.unknown(str(error)) if is_unknown else TargetAnswer.refusal(error)
+    return ask(target, target_shape)
 
 
 def with_collisions(results: Sequence[DryRunResult]) -> list[DryRunResult]:

@@ -76,9 +76,9 @@ class CheckOptions(Document):
     """The pods that check sources and make dry runs."""
 
     images: Mapping[str, str] = {
-        kind.provider: f"vmferry/{kind.provider}:{__version__}" for kind in SourceKind
+        name: f"vmferry/{name}:{__version__}" for name in (*(kind.provider for kind in SourceKind), "target")
     }
-    """The image of each provider."""
+    """The image of each provider, and of the target, which a dry run asks."""
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     environment: tuple[Mapping[str, Any], ...] = ()

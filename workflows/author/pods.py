@@ -224,14 +224,14 @@ def executor_patch(settings: Installation) -> str:
     """
     locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     tick = {"name": "ARGO_PROGRESS_PATCH_TICK_DURATION", "value": settings.progress_tick}
-    argo = {"securityContext": locked, "volumeMounts": [_API_MOUNT]}
+    argo = {"securityContext": locked, "volumeMounts": [API_MOUNT]}
     return _patch(
         {
             "terminationGracePeriodSeconds": settings.grace_seconds,
             "automountServiceAccountToken": False,
             "initContainers": [{"name": "init", **argo}],
             "containers": [{"name": "wait", **argo, "env": [tick]}],
-            "volumes": [_API_VOLUME],
+            "volumes": [API_VOLUME],
         }
     )
 
@@ -242,8 +242,8 @@ def token_patch(stage: Stage) -> str:
     Of the init containers of a check only `power-record` gets the token: `unchanged` has the credentials.
     Lists merge by the names of containers and volumes, and by the paths of mounts.
     """
-    containers = {"containers": [{"name": "main", "volumeMounts": [_API_MOUNT]}]}
-    fetch = {"initContainers": [{"name": FETCH, "volumeMounts": [_API_MOUNT]}]}
+    containers = {"containers": [{"name": "main", "volumeMounts": [API_MOUNT]}]}
+    fetch = {"initContainers": [{"name": FETCH, "volumeMounts": [API_MOUNT]}]}
     return _patch(fetch | containers if stage.checks_source else containers)
 
 
@@ -274,7 +274,7 @@ def mixed_patch() -> str:
 
 # --- inside
 
-_API_VOLUME: Final = {
+API_VOLUME: Final = {
     "name": "api-access",
     "projected": {
         "sources": [
@@ -289,7 +289,7 @@ _API_VOLUME: Final = {
     },
 }
 """The same files as Kubernetes mounts by itself (kubernetes plugin/pkg/admission/serviceaccount)."""
-_API_MOUNT: Final = {"name": _API_VOLUME["name"], "mountPath": API_FOLDER, "readOnly": True}
+API_MOUNT: Final = {"name": API_VOLUME["name"], "mountPath": API_FOLDER, "readOnly": True}
 
 
 def _stage_patch(stage: Stage) -> str | None:

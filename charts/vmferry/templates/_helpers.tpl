@@ -56,7 +56,7 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
 {{/* Settings of the pods that check sources: `checks` of the controller's options. */}}
 {{- define "vmferry.checks" -}}
 {{- $images := dict -}}
-{{- range $target := list "vmware" "openstack" "ova" "ovirt" "kubevirt" }}
+{{- range $target := list "vmware" "openstack" "ova" "ovirt" "kubevirt" "target" }}
 {{- $_ := set $images $target (include "vmferry.image" (dict "root" $ "target" $target)) }}
 {{- end }}
 {{- $environment := concat (include "vmferry.sourceProxy" . | fromYamlArray) (include "vmferry.sourceGuard" . | fromYamlArray) | default list -}}

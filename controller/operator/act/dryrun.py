@@ -1,4 +1,4 @@
-"""Makes a dry run: preflight in a check pod, which changes nothing."""
+"""Makes a dry run: preflight in a check pod, then the checks of `admit` in another. Both change nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from controller.operator.act import objects
+from controller.operator.act.target_pod import answer_of
 from controller.operator.checkpods.check import DRY_RUN, Check, Ended, Owner, Problem
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.actions import DryRun
@@ -24,8 +25,10 @@ from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.kinds import IMPORT, Object
 from steps.model.machine import Machine
 from steps.model.machine_output import from_output
+from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
+from workflows import texts
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportStatus, PlannedReference
 
@@ -63,14 +66,23 @@ def make_dry_run(
         checks.close(owner)
         return None
     try:
-        data = config_map_data(action.plan, _machine(checks, owner, ended))
+        machine = _machine(checks, owner, ended)
+        shape(action.plan, machine)
     except StepError as error:
         if is_retryable(error.code):
             raise
         return with_refusal(before, str(error), generation, now)
+    pod = checks.pod(owner)
+    answer = answer_of(cluster, options, action.plan, machine, pod, now) if pod is not None else None
+    if answer is None:
+        return None
+    data = config_map_data(action.plan, machine, answer)
     name = names.planned(action.plan.run)
     cluster.apply(_config_map(action.plan, name, data, options.namespace))
     reference = PlannedReference(config_map=f"{options.namespace}/{name}", hash=data[HASH])
+    if answer.refused:
+        reasons = texts.message(tuple(one.message for one in answer.refused))
+        return with_refusal(before, reasons, generation, now, reference)
     return with_plan(before, reference, generation, now)
 
 

@@ -114,6 +114,14 @@ class CheckPods:
         )
         return from_lines(text)
 
+    def pod(self, owner: Owner) -> Object | None:
+        """The pod of an owner's check; None if somebody has deleted it.
+
+        Raises:
+            StepError: where the API does not answer.
+        """
+        return self._pod(owner)
+
     def close(self, owner: Owner, *, failed: bool | None = None) -> None:
         """Delete the pod and the Secret of a check, and let the next check begin.
 

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Final
 
 from controller.operator.observe.facts import Facts
+from steps.model.admission import Finding, Verdict
 from steps.model.machine import Machine, Severity
 from steps.model.manifest import MANIFEST_FILE
 from steps.model.mapping import Shape, shape
 from steps.model.matching import resolutions
 from steps.model.plan import DiskWay, Plan
+from steps.model.target_answer import TargetAnswer
 from steps.model.vm_fields import words
-from steps.model.volumes import Volumes
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
 from workflows.dryrun import disk_address, form_of, planned_manifest
@@ -30,11 +31,13 @@ REPEATED: Final = "PlanningAgain"
 """The same after a dry run that is repeated."""
 TABLE: Final = "plan.txt"
 HASH: Final = "hash"
+ANSWER: Final = "target.json"
+"""What the target says: each finding, and each reason against the import."""
 CHANGED: Final = "PlanChanged"
 
 
-def config_map_data(plan: Plan, machine: Machine) -> dict[str, str]:
-    """The ConfigMap's data: the plan as text, the VM's manifest, and the hash of both.
+def config_map_data(plan: Plan, machine: Machine, answer: TargetAnswer) -> dict[str, str]:
+    """The ConfigMap's data: the plan as text, the VM's manifest, the hash of both, the target's answer.
 
     Raises:
         StepError: INVALID, if the name is refused.
@@ -43,10 +46,10 @@ def config_map_data(plan: Plan, machine: Machine) -> dict[str, str]:
 
     target = shape(plan, machine)
     table, manifest = (
-        "\n".join(_lines(plan, machine, target)) + "\n",
-        to_yaml(planned_manifest(plan.target.kind, target, Volumes())),
+        "\n".join(_lines(plan, machine, target, answer)) + "\n",
+        to_yaml(planned_manifest(plan.target.kind, target, answer.volumes)),
     )
-    return {TABLE: table, MANIFEST_FILE: manifest, HASH: digest(target)}
+    return {TABLE: table, MANIFEST_FILE: manifest, HASH: digest(target), ANSWER: answer.to_json()}
 
 
 def digest(target: Shape) -> str:
@@ -80,10 +83,16 @@ def with_plan(
     return _with_result(status, condition, reference, generation, now)
 
 
-def with_refusal(status: ImportStatus, reason: str, generation: int, now: datetime) -> ImportStatus:
-    """The status after a dry run that found reasons against the import."""
+def with_refusal(
+    status: ImportStatus,
+    reason: str,
+    generation: int,
+    now: datetime,
+    reference: PlannedReference | None = None,
+) -> ImportStatus:
+    """The status after a dry run that found reasons against the import; with its plan, if it has one."""
     condition = Condition(type=PLANNED, status=ConditionStatus.FALSE, reason="NotPossible", message=reason)
-    return _with_result(status, condition, None, generation, now)
+    return _with_result(status, condition, reference, generation, now)
 
 
 def _with_result(
@@ -127,14 +136,15 @@ def with_drift(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatu
 # --- the plan as text
 
 
-def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
+def _lines(plan: Plan, machine: Machine, vm: Shape, answer: TargetAnswer) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
     yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
     yield f"steps: {', '.join(planned_names(plan.target.kind, plan.target.way))}"
     if plan.target.way_reason:
         yield f"disks: {plan.target.way}, because {plan.target.way_reason}"
-    yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
+    yield from (f"refused: {one.message}" for one in answer.refused)
+    yield from map(_finding, answer.admission.findings)
     yield ""
     instancetype = vm.settings.instancetype
     yield f"CPU     {machine.vcpus} vCPUs -> {instancetype or vm.topology}"
@@ -154,3 +164,11 @@ def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
     for concern in vm.concerns:
         if concern.severity is not Severity.LOG:
             yield f"{concern.severity}: {concern}"
+
+
+_WORDS: Final = {Verdict.PASSED: "passed", Verdict.WARNED: "warning", Verdict.NOT_CHECKED: "not checked"}
+
+
+def _finding(one: Finding) -> str:
+    """A check of the target, as a line."""
+    return f"{_WORDS[one.verdict]}: {one.check}{f': {one.message}' if one.message else ''}"

@@ -96,6 +96,11 @@ class RunObjects:
         """Raise StepError (NO_SPACE) unless the limit on scratch allows the claims of these disks."""
         ScratchLimit(self._plan, self._cluster, self._namespace).check(self.scratch_claims(disks))
 
+    def would_exceed(self, disks: Iterable[Disk]) -> None:
+        """The same for a run that has no request yet. Raises StepError (NO_SPACE)."""
+        claims = [scratch_claim_manifest(self._plan, disk, self._namespace, []) for disk in disks]
+        ScratchLimit(self._plan, self._cluster, self._namespace).check(claims)
+
     def scratch_claims(self, disks: Iterable[Disk]) -> list[Object]:
         """The manifests of the scratch of these disks."""
         owners = [self.owner_reference()]

@@ -16,10 +16,12 @@ from typing import Final
 import pytest
 from ruamel.yaml import YAML
 
+from controller.operator.act import target_pod
 from steps.model import names
 from steps.model.kinds import GROUP
 from tests.real.chart.test_chart import HELM, RELEASE, helm
 from tests.real.policy.judge import POD_NAME, Client, Json, Request, denials
+from tests.unit.builders import a_plan
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS
 from workflows import argo_names
 from workflows.stages import Identity
@@ -493,3 +495,16 @@ def test_the_controller_deletes_no_other_config_map_elsewhere(policies: Path) ->
     assert judge(names.owner(VICTIM), "") != []
     assert judge("coredns", "coredns", "kube-system") != []
     assert judge("web-owner", "web") != []
+
+
+def test_the_pod_of_a_dry_run_asks_about_the_objects_of_its_own_run(policies: Path) -> None:
+    """The requests of `admit` are dry runs, which the policy judges like others."""
+    plan = a_plan().model_copy(update={"run": VICTIM})
+    client = Client(account(Identity.TARGET), {POD_NAME: [target_pod.pod_name(plan)]})
+    mine = [Request("kubevirt.io", "virtualmachines", machine(VICTIM))]
+    mine += [Request("", "persistentvolumeclaims", thing("web-disk-0", VICTIM, TENANT))]
+    mine += [Request("harvesterhci.io", "virtualmachineimages", thing("image-0a1b2c3d4e5f", VICTIM, TENANT))]
+    assert not any(judged(policies, client, *mine))
+    theirs = [Request("kubevirt.io", "virtualmachines", machine(OTHERS[0]))]
+    theirs += [Request("", "configmaps", thing(names.request(VICTIM), VICTIM))]
+    assert all(judged(policies, client, *theirs))

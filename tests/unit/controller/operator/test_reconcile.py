@@ -728,7 +728,7 @@ class TestDryRun:
         assert check_pods(world.cluster) == []
 
     @pytest.mark.parametrize(
-        ("vcpus", "wanted"), [(2, ("True", "Planned", at(10))), (4, ("False", "PlanChanged", at(20)))]
+        ("vcpus", "wanted"), [(2, ("True", "Planned", at(15))), (4, ("False", "PlanChanged", at(25)))]
     )
     def test_an_import_that_differs_from_it_says_so(self, vcpus: int, wanted: tuple[str, str, str]) -> None:
         world = planned(vcpus)
@@ -776,7 +776,7 @@ class TestDryRun:
         world.apply(cpus=8)
         world.script.answer = lambda *_: described(a_machine())
         world.kubelet.sync()
-        world.look(3)
+        world.look(4)
         assert len(world.kubelet.started) == 2
         assert world.status.planned is not None
         page = world.cluster.peek(
@@ -809,12 +809,12 @@ class TestDryRun:
             world.script.answer = lambda *_: described(a_machine())
             world.cluster.fault = Fault(number, answer_only=answer_only)
             with contextlib.suppress(KilledError):
-                world.look(3)
+                world.look(4)
             world.kubelet.sync()
             world.cluster.fault = None
             world.checks = CheckPods(world.cluster, world.options)  # a new process
             world.checks.poll()
-            world.look(4)
+            world.look(5)
             assert world.summary.reason == "Planned", number
             assert len(world.kubelet.started) == 1, number
             assert check_pods(world.cluster) == [], number
@@ -824,7 +824,7 @@ def planned(vcpus: int = 2) -> World:
     """An import after its dry run."""
     world = World(dryRun=True)
     world.script.answer = lambda *_: described(a_machine(vcpus=vcpus))
-    world.look(2)
+    world.look(3)
     assert world.summary.reason == "Planned"
     return world
 

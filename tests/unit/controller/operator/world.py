@@ -22,6 +22,7 @@ from steps.model.kinds import (
     IMPORT,
     MACHINE,
     NAD,
+    POD,
     SECRET,
     SOURCES,
     STORAGE_CLASS,
@@ -29,7 +30,9 @@ from steps.model.kinds import (
     WORKFLOW_TEMPLATE,
     Object,
 )
+from steps.model.log_text import to_lines
 from steps.model.sources import SourceKind
+from steps.model.target_answer import TargetAnswer
 from steps.runtime.program import MACHINE as MACHINE_FILE
 from tests.unit.builders import a_machine
 from tests.unit.controller.operator.kubelet import FakeNode, Kubelet, Scripted
@@ -55,6 +58,9 @@ class World:
         self.now = START
         self.foreign: str | None = None
         self.script = Scripted()
+        self.target_answer: TargetAnswer | None = TargetAnswer()
+        self.asked: list[str] = []
+        """The pods in which the target was asked, once for each look at them."""
         self.kubelet = Kubelet(FakeNode(self.cluster), self.script, self._seconds)
         self.checks = CheckPods(self.cluster, self.options, clock=self._seconds)
         self.ledger = StatusCache(lambda: self.foreign, clock=self._seconds)
@@ -104,7 +110,21 @@ class World:
             self.now += timedelta(seconds=5)
             again = reconcile(self.cluster, self.options, KEY, self.ledger, lambda: self.now, self.checks)
             self.kubelet.sync()
+            self._answer_for_target()
         return again
+
+    def _answer_for_target(self) -> None:
+        """End the pods in which dry runs ask the target; with None they run on."""
+        for pod in self.cluster.all(POD, self.options.namespace):
+            name = pod["metadata"]["name"]
+            request = self.cluster.peek(CONFIG_MAP, name, self.options.namespace)
+            if not name.endswith("-dry-run-1") or "status" in pod or request is None:
+                continue
+            self.asked.append(name)
+            if self.target_answer is not None:
+                log = "\n".join(["before", *to_lines(self.target_answer.to_output())])
+                self.cluster.logs[self.options.namespace, name] = log
+                pod["status"] = {"phase": "Succeeded"}
 
     # --- Argo
 
