@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from steps.model.bare_disks import DiskFileFormat
 from steps.model.document import Document
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Vlan
@@ -184,6 +185,27 @@ class ImportRef(Document):
     uid: str = ""
 
 
+def _left_out(default: Any) -> Any:
+    """A field that is left out of JSON while it has its default.
+
+    So the request of an import that does not use the field is the same in every version.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
+class BareDisk(Document):
+    """A file with a disk, at an address of its own."""
+
+    url: str
+    format: DiskFileFormat
+    is_gzip: bool = False
+    """Whether its name ends with .gz."""
+    capacity: Annotated[int, Field(gt=0)] | None = None
+    """Bytes; None: those of the file."""
+    checksum: str = ""
+    """Of the file as it is: ALGORITHM:HEX, with a name of hashlib."""
+
+
 class SourcePlan(Document):
     """How to reach the source. Credentials are separate files, never part of this document."""
 
@@ -230,13 +252,11 @@ class SourcePlan(Document):
         what = "source of Secret" if self.from_secret else str(self.kind)
         return f"{what} {self.namespace}/{self.name}"
 
-
-def _left_out(default: Any) -> Any:
-    """A field that is left out of JSON while it has its default.
-
-    So the request of an import that does not use the field is the same in every version.
-    """
-    return Field(default=default, exclude_if=lambda value: value == default)
+    disks: tuple[BareDisk, ...] = _left_out(())
+    """Bare disks instead of a package at `endpoint`, which is the address of the first one."""
+    firmware: Literal["bios", "efi"] = _left_out("bios")
+    bare_networks: tuple[str, ...] = _left_out(())
+    """Of the VM with bare disks: a NIC for each."""
 
 
 class PowerPlan(Document):

@@ -13,11 +13,15 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 
 from steps.model import hosts, kubeconfig
+from steps.model.bare_disks import DIGITS, DiskFileFormat, format_of, is_checksum, is_gzip, name_of
+from steps.model.machine import MOST_DEVICES, whole_sectors
 from steps.model.naming import is_namespace, shown
+from steps.model.plan import BareDisk
+from steps.model.quantity import to_bytes
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list
 from workflows.api.resources import Metadata
-from workflows.api.spec import STRUCT, SecretReference, Text
+from workflows.api.spec import ANY_TEXT, STRUCT, SecretReference, Text
 
 OPENSTACK_PAUSE: Final = 10
 """vm-import-controller's default for uploadImageRetryDelay."""
@@ -65,6 +69,11 @@ class SourceSpec(Model):
     def address(self) -> str:
         """The address to which the credentials are sent; empty if none is written."""
         return str(getattr(self, self.ADDRESS))
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """All addresses that are read, by their fields; the first one is `address`."""
+        return {f"spec.{self.ADDRESS}": self.address}
 
     def plan_fields(self) -> dict[str, Any]:
         """The fields of `SourcePlan` that only this kind has. Numbers below 1 mean the default."""
@@ -172,10 +181,43 @@ class OpenstackSource(Source):
     spec: OpenstackSourceSpec = OpenstackSourceSpec()
 
 
-class OvaSourceSpec(SourceSpec):
-    """An OVA at a URL."""
+class BareDiskSpec(Model):
+    """A file with one disk."""
 
-    SUMMARY = "An OVA to import, by its URL."
+    url: Text = Field(
+        default="",
+        description="http or https URL of the file, or of one in gzip (.gz); with `vmferry run` also a path",
+    )
+    format: Annotated[
+        Literal["raw", "qcow2", "vmdk", "vhd", "vhdx"] | None,
+        BeforeValidator(lambda value: value or None),
+    ] = Field(
+        default=None,
+        description="raw, qcow2, vmdk, vhd or vhdx; default: by the ending of the name (.img and .raw: raw)",
+        json_schema_extra=ANY_TEXT,
+    )
+    capacity: Text = Field(
+        default="",
+        description="size of the disk as a quantity such as 20Gi; only needed for a compressed raw disk",
+    )
+    checksum: Text = Field(
+        default="",
+        description="checksum of the file as ALGORITHM:HEX, such as sha256:9f86...; it is compared while the "
+        "file is read",
+    )
+
+    @property
+    def qemu_format(self) -> DiskFileFormat | None:
+        """By QEMU's name; None if it is neither written nor known by the name."""
+        if self.format is None:
+            return format_of(self.url)
+        return "vpc" if self.format == "vhd" else self.format
+
+
+class OvaSourceSpec(SourceSpec):
+    """An OVA at a URL, or a list of disks."""
+
+    SUMMARY = "An OVA to import, by its URL, or a list of files with disks."
     EXAMPLE = "https://HOST/PATH/MACHINE.ova"
     CREDENTIAL_KEYS = "username, password and, for a CA of your own, ca.crt"
     KEYS = ("username", "password", "ca.crt")
@@ -185,6 +227,21 @@ class OvaSourceSpec(SourceSpec):
     LONE_VM_NEEDS_NO_NAME = True
 
     url: Text = Field(default="", description="http or https URL of the archive")
+    disks: Annotated[tuple[BareDiskSpec, ...], BeforeValidator(none_to_list)] = Field(
+        default=(),
+        description="files with a disk each, instead of url: the VM has these disks, in this order; the "
+        "import sets its CPUs and memory",
+    )
+    firmware: Annotated[Literal["bios", "efi"] | None, BeforeValidator(lambda value: value or None)] = Field(
+        default=None,
+        description="with disks: how the VM boots, bios or efi; default bios",
+        json_schema_extra=ANY_TEXT,
+    )
+    networks: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
+        default=(),
+        description="with disks: the VM has a NIC for each of these names, which spec.networkMapping of the "
+        "import maps; default: one NIC on the network default",
+    )
     http_timeout_seconds: int | None = Field(
         default=None,
         description="seconds that the download of one disk may take; default, and 0: as long as bytes arrive",
@@ -204,9 +261,44 @@ class OvaSourceSpec(SourceSpec):
         return {
             "download_seconds": seconds if seconds > 0 else None,
             "redirect_hosts": self.redirect_hosts,
+            "disks": tuple(_bare_disk(disk) for disk in self.disks),
+            "firmware": self.firmware or "bios",
+            "bare_networks": self.networks,
         }
 
+    @property
+    def address(self) -> str:
+        return self.url or next((disk.url for disk in self.disks), "")
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        if self.url or not self.disks:
+            return {"spec.url": self.url}
+        return {f"spec.disks[{number}].url": disk.url for number, disk in enumerate(self.disks)}
+
     def reasons(self) -> Iterator[str]:
+        yield from self._disk_reasons()
+        yield from self._redirect_reasons()
+
+    def _disk_reasons(self) -> Iterator[str]:
+        if self.disks and self.url:
+            yield "spec.url and spec.disks exclude each other: write the URL of a package, or a list of disks"
+        if not self.disks and (self.firmware or self.networks):
+            yield "spec.firmware and spec.networks are only for spec.disks: a package has its own"
+        for name, rows, most in (
+            ("disks", self.disks, MOST_DEVICES),
+            ("networks", self.networks, MOST_DEVICES),
+        ):
+            if len(rows) > most:
+                yield f"spec.{name} has {len(rows)} entries; write at most {most}"
+                return
+        for number, disk in enumerate(self.disks):
+            yield from _bare_disk_reasons(f"spec.disks[{number}]", disk)
+        for number, network in enumerate(self.networks):
+            if not network.strip() or not network.isprintable():
+                yield f"spec.networks[{number}] {shown(network)} is not the name of a network"
+
+    def _redirect_reasons(self) -> Iterator[str]:
         if len(self.redirect_hosts) > MOST_REDIRECT_HOSTS:
             yield (
                 f"spec.redirectHosts has {len(self.redirect_hosts)} entries; "
@@ -216,6 +308,39 @@ class OvaSourceSpec(SourceSpec):
         for entry in self.redirect_hosts:
             if not hosts.is_pattern(entry):
                 yield f"spec.redirectHosts: {shown(entry)} is not a host; {hosts.PATTERN_HELP}"
+
+
+def _bare_disk(disk: BareDiskSpec) -> BareDisk:
+    """A disk of a source without `reasons`."""
+    return BareDisk(
+        url=disk.url,
+        format=disk.qemu_format or "raw",
+        is_gzip=is_gzip(disk.url),
+        capacity=whole_sectors(to_bytes(disk.capacity)) if disk.capacity else None,
+        checksum=disk.checksum.lower(),
+    )
+
+
+def _bare_disk_reasons(path: str, disk: BareDiskSpec) -> Iterator[str]:
+    if disk.qemu_format is None:
+        yield (
+            f"{path}: the format of {shown(name_of(disk.url))} is not known; write format: raw, qcow2, vmdk, "
+            "vhd or vhdx"
+        )
+    if disk.checksum and not is_checksum(disk.checksum):
+        yield (
+            f"{path}.checksum {shown(disk.checksum)} is not a checksum; write it as ALGORITHM:HEX, with "
+            f"{', '.join(DIGITS)}"
+        )
+    if disk.qemu_format == "raw" and is_gzip(disk.url) and not disk.capacity:
+        yield f"{path}: the size of a compressed raw disk is not known before it is read; write its capacity"
+    if disk.capacity:
+        try:
+            size = to_bytes(disk.capacity)
+        except ValueError:
+            size = 0
+        if size <= 0:
+            yield f"{path}.capacity {shown(disk.capacity)} is not a size; write it as 20Gi"
 
 
 class OvaSource(Source):
