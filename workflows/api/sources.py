@@ -14,10 +14,11 @@ from pydantic import BeforeValidator, Field
 
 from steps.model import hosts, kubeconfig
 from steps.model.bare_disks import DIGITS, DiskFileFormat, format_of, is_checksum, is_gzip, name_of
-from steps.model.machine import MOST_DEVICES, whole_sectors
+from steps.model.machine import MOST_DEVICES
 from steps.model.naming import is_namespace, shown
 from steps.model.plan import BareDisk
 from steps.model.quantity import to_bytes
+from steps.model.sectors import whole_sectors
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list
 from workflows.api.resources import Metadata

@@ -39,9 +39,12 @@ class Package(Protocol):
 
     display_url: str
     """The URL for errors, without secrets."""
-    version: str
     supports_range: bool
     """Whether a file can be read without reading all those before it."""
+
+    @property
+    def version(self) -> str:
+        """Differs with the content, as far as the servers report it."""
 
     def descriptor(self) -> tuple[str, bytes]:
         """Name and content of the descriptor. Raises StepError."""

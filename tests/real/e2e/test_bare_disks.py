@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from steps.model.contract import Exit
 from steps.model.kinds import API_VERSION
@@ -32,7 +32,7 @@ def manifests(path: Path, disks: list[dict[str, Any]], **spec: Any) -> Path:
             "spec": {"virtualMachineName": "web", "sourceCluster": source, "cpus": 2, "memory": "2Gi"},
         },
     ]
-    path.write_text(yaml.safe_dump_all(documents))
+    YAML().dump_all(documents, path)
     return path
 
 
@@ -43,8 +43,8 @@ def originals(tmp_path: Path) -> list[Path]:
 
 def test_disks_of_two_formats_become_a_vm(tmp_path: Path, originals: list[Path]) -> None:
     image = tmp_path / "system.qcow2"
-    argv = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", originals[0], image]
-    subprocess.run(argv, check=True)
+    argv = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2"]
+    subprocess.run([*argv, originals[0], image], check=True)
     digest = hashlib.sha256(image.read_bytes()).hexdigest()
     with Server(Behaviour(originals[1].read_bytes())) as server:
         disks = [
@@ -57,7 +57,7 @@ def test_disks_of_two_formats_become_a_vm(tmp_path: Path, originals: list[Path])
         done = harness.vmferry("run", "-f", given, "--into", tmp_path / "out", *QUICK)
     assert done.code == Exit.DONE, done.err
     assert harness.imported(tmp_path / "out", *originals)
-    vm = yaml.safe_load((tmp_path / "out" / "virtualmachine.yaml").read_text())
+    vm = YAML(typ="safe").load(tmp_path / "out" / "virtualmachine.yaml")
     domain = vm["spec"]["template"]["spec"]["domain"]
     assert "efi" in domain["firmware"]["bootloader"]
     assert (domain["cpu"]["cores"], domain["memory"]["guest"]) == (2, "2048Mi")
