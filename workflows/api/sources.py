@@ -135,7 +135,7 @@ class OpenstackSourceSpec(SourceSpec):
     CREDENTIAL_KEYS = "username, password, project_name, domain_name and, for a CA of your own, ca_cert"
     KEYS = (
         *("username", "user_id", "password", "domain_name", "user_domain_name", "project_domain_name"),
-        *("project_name", "project_id", "ca_cert"),
+        *("project_name", "project_id", "token", "ca_cert"),
         *("application_credential_id", "application_credential_name", "application_credential_secret"),
     )
     ACCOUNT_KEYS = (
