@@ -71,7 +71,7 @@ def test_a_token_needs_only_its_project(tmp_path: Path, project: dict[str, str])
 
 def test_a_token_without_a_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="has no project_name:"):
-        read(tmp_path, token="gAAAAAB")
+        read(tmp_path, token="gAAAAAB")  # noqa: S106
 
 
 def test_keystone_gets_the_token_and_the_project(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_keystone_gets_the_token_and_the_project(tmp_path: Path) -> None:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            plugin = read(tmp_path, token="gAAAAAB", project_id="0c1d").plugin(
+            plugin = read(tmp_path, token="gAAAAAB", project_id="0c1d").plugin(  # noqa: S106
                 f"http://127.0.0.1:{server.server_address[1]}/v3"
             )
             assert plugin.get_token(Session()) == "scoped"
