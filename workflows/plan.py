@@ -426,16 +426,22 @@ def source_reasons(source: Source, *, local_files: bool = False) -> Iterator[str
     if spec.credentials is not None:
         yield from texts.bad_name("spec.credentials.name", spec.credentials.name)
         yield from texts.bad_namespace("spec.credentials.namespace", spec.credentials.namespace)
-    if not spec.address:
-        yield f"{source.kind} {source.metadata.name} has no spec.{spec.ADDRESS}; write {spec.EXAMPLE}"
-    elif not _is_address(spec.address):
-        yield f"spec.{spec.ADDRESS} {shown(spec.address)} is not an address; write {spec.EXAMPLE}"
-    elif not local_files and urlsplit(spec.address).scheme not in ("http", "https"):
+    for path, address in spec.addresses.items():
+        yield from _address_reasons(source, path, address, local_files=local_files)
+    yield from spec.reasons()
+
+
+def _address_reasons(source: Source, path: str, address: str, *, local_files: bool) -> Iterator[str]:
+    spec = source.spec
+    if not address:
+        yield f"{source.kind} {source.metadata.name} has no {path}; write {spec.EXAMPLE}"
+    elif not _is_address(address):
+        yield f"{path} {shown(address)} is not an address; write {spec.EXAMPLE}"
+    elif not local_files and urlsplit(address).scheme not in ("http", "https"):
         yield (
-            f"spec.{spec.ADDRESS} {shown(spec.address)} is not an http or https URL; write {spec.EXAMPLE} "
+            f"{path} {shown(address)} is not an http or https URL; write {spec.EXAMPLE} "
             "(in a cluster no local file is read: serve the file over HTTP)"
         )
-    yield from spec.reasons()
 
 
 def _is_address(text: str) -> bool:

@@ -50,6 +50,7 @@ _OPENSTACK_KEYS: Final = {
     "domain_name": "OS_USER_DOMAIN_NAME",
     "user_domain_name": "OS_USER_DOMAIN_NAME",
     "project_domain_name": "OS_PROJECT_DOMAIN_NAME",
+    "token": "OS_TOKEN",
     "application_credential_id": "OS_APPLICATION_CREDENTIAL_ID",
     "application_credential_name": "OS_APPLICATION_CREDENTIAL_NAME",
     "application_credential_secret": "OS_APPLICATION_CREDENTIAL_SECRET",

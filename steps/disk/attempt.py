@@ -23,7 +23,7 @@ from steps.disk.stream import Stream
 from steps.disk.tables import TablesMismatchError
 from steps.disk.writer import BackgroundWriter
 from steps.model.contract import Exit, StepError, Stopped
-from steps.model.machine import SECTOR, whole_sectors
+from steps.model.sectors import SECTOR, whole_sectors
 from steps.runtime.stop import Stop
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from steps.disk.checkpoint import Checkpoints
 from steps.disk.sink import CLUSTER, ZEROS, Sink
 from steps.disk.stream import Stream
-from steps.model.machine import SECTOR, whole_sectors
+from steps.model.sectors import SECTOR, whole_sectors
 
 _ZEROS: Final = bytearray(ZEROS)
 """As a bytearray: its comparison with a memoryview is one memcmp, bytes' would go byte by byte."""

@@ -21,8 +21,6 @@ from steps.model.power import PowerMark
 T = TypeVar("T")
 MOST_DEVICES: Final = 256
 """Most disks, and most interfaces, of a VM (kubevirt.io/api v1.6, Devices, MaxItems)."""
-SECTOR: Final = 512
-"""Bytes: the unit in which guests see disks (QEMU include/block/block-common.h, BDRV_SECTOR_SIZE)."""
 _DISK_ID: Final = r"^disk-[0-9]{1,3}$"
 DiskId = Annotated[str, Field(pattern=_DISK_ID)]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
@@ -30,11 +28,6 @@ MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 
 Vlan = Annotated[int, Field(ge=1, le=4094)]
 """The ID of a VLAN (IEEE 802.1Q): 0 means none, and 4095 is reserved."""
-
-
-def whole_sectors(size: int) -> int:
-    """`size` in bytes, rounded up to whole sectors, as QEMU does with a disk that ends within one."""
-    return size + -size % SECTOR
 
 
 class Controller(enum.StrEnum):
@@ -127,7 +120,7 @@ class Disk(Document):
     key: str
     label: str = ""
     capacity: Annotated[int, Field(gt=0)]
-    """Bytes in whole sectors: what the guest sees. A provider gives it by `whole_sectors`."""
+    """Bytes in whole sectors: what the guest sees. See `steps.model.sectors`."""
     controller: Controller = Controller.UNKNOWN
     controller_key: str = ""
     bus_number: int = 0

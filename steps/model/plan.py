@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from steps.model.bare_disks import DiskFileFormat
 from steps.model.document import Document
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Vlan
@@ -212,6 +213,19 @@ class PodPlan(Document):
     """Value of the annotation k8s.v1.cni.cncf.io/networks: NAMESPACE/NAME of NetworkAttachmentDefinitions."""
 
 
+class BareDisk(Document):
+    """A file with a disk, at an address of its own."""
+
+    url: str
+    format: DiskFileFormat
+    is_gzip: bool = False
+    """Whether its name ends with .gz."""
+    capacity: Annotated[int, Field(gt=0)] | None = None
+    """Bytes; None: those of the file."""
+    checksum: str = ""
+    """Of the file as it is: ALGORITHM:HEX, with a name of hashlib."""
+
+
 class SourcePlan(Document):
     """How to reach the source. Credentials are separate files, never part of this document."""
 
@@ -253,6 +267,11 @@ class SourcePlan(Document):
     """Seconds that each attempt of a step waits for a source that does not answer; 0: not at all."""
     proxy: ProxyPlan | None = _left_out(None)
     """The proxy of the import's profile; None: that of the environment."""
+    disks: tuple[BareDisk, ...] = _left_out(())
+    """Bare disks instead of a package at `endpoint`, which is the address of the first one."""
+    firmware: Literal["bios", "efi"] = _left_out("bios")
+    bare_networks: tuple[str, ...] = _left_out(())
+    """Of the VM with bare disks: a NIC for each."""
 
     @property
     def title(self) -> str:

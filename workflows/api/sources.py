@@ -13,11 +13,16 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from steps.model import hosts, kubeconfig
+from steps.model.bare_disks import DIGITS, DiskFileFormat, format_of, is_checksum, is_gzip, name_of
+from steps.model.machine import MOST_DEVICES
 from steps.model.naming import is_namespace, shown
+from steps.model.plan import BareDisk
+from steps.model.quantity import to_bytes
+from steps.model.sectors import whole_sectors
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
 from workflows.api.resources import Metadata
-from workflows.api.spec import DNS_LABEL_OR_EMPTY, LONGEST_LABEL, STRUCT, SecretReference, Text
+from workflows.api.spec import ANY_TEXT, DNS_LABEL_OR_EMPTY, LONGEST_LABEL, STRUCT, SecretReference, Text
 
 OPENSTACK_PAUSE: Final = 10
 """vm-import-controller's default for uploadImageRetryDelay."""
@@ -93,6 +98,11 @@ class SourceSpec(Model):
         """The address to which the credentials are sent; empty if none is written."""
         return str(getattr(self, self.ADDRESS))
 
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """All addresses that are read, by their fields; the first one is `address`."""
+        return {f"spec.{self.ADDRESS}": self.address}
+
     def plan_fields(self) -> dict[str, Any]:
         """The fields of `SourcePlan` that only this kind has. Numbers below 1 mean the default."""
         return {}
@@ -162,7 +172,7 @@ class OpenstackSourceSpec(SourceSpec):
     CREDENTIAL_KEYS = "username, password, project_name, domain_name and, for a CA of your own, ca_cert"
     KEYS = (
         *("username", "user_id", "password", "domain_name", "user_domain_name", "project_domain_name"),
-        *("project_name", "project_id", "ca_cert"),
+        *("project_name", "project_id", "token", "ca_cert"),
         *("application_credential_id", "application_credential_name", "application_credential_secret"),
     )
     ACCOUNT_KEYS = (
@@ -229,10 +239,46 @@ class OpenstackSource(Source):
     spec: OpenstackSourceSpec = OpenstackSourceSpec()
 
 
-class OvaSourceSpec(SourceSpec):
-    """An OVA at a URL."""
+class BareDiskSpec(Model):
+    """A file with one disk."""
 
-    SUMMARY = "An OVA to import, by its URL."
+    url: Text = Field(
+        default="",
+        description="The http or https URL of the file, or of one in gzip (.gz). With `vmferry run` also a path. "
+        "Required.",
+    )
+    format: Annotated[
+        Literal["raw", "qcow2", "vmdk", "vhd", "vhdx"] | None,
+        BeforeValidator(lambda value: value or None),
+    ] = Field(
+        default=None,
+        description="The format of the file: raw, qcow2, vmdk, vhd or vhdx. The default is that of the ending of "
+        "its name, where .img and .raw mean raw.",
+        json_schema_extra=ANY_TEXT,
+    )
+    capacity: Text = Field(
+        default="",
+        description="The size of the disk as a quantity such as 20Gi. Only a compressed raw disk needs it. The "
+        "default is the size in the file.",
+    )
+    checksum: Text = Field(
+        default="",
+        description="The checksum of the file as ALGORITHM:HEX, such as sha256:9f86..., which is compared while the "
+        "file is read. The default is none.",
+    )
+
+    @property
+    def qemu_format(self) -> DiskFileFormat | None:
+        """By QEMU's name; None if it is neither written nor known by the name."""
+        if self.format is None:
+            return format_of(self.url)
+        return "vpc" if self.format == "vhd" else self.format
+
+
+class OvaSourceSpec(SourceSpec):
+    """An OVA at a URL, or a list of disks."""
+
+    SUMMARY = "An OVA to import, by its URL, or a list of files with disks."
     EXAMPLE = "https://HOST/PATH/MACHINE.ova"
     CREDENTIAL_KEYS = "username, password and, for a CA of your own, ca.crt"
     KEYS = ("username", "password", "ca.crt")
@@ -241,7 +287,24 @@ class OvaSourceSpec(SourceSpec):
     NEEDS_SECRET = False
     LONE_VM_NEEDS_NO_NAME = True
 
-    url: Text = Field(default="", description="The http or https URL of the archive. Required.")
+    url: Text = Field(
+        default="", description="The http or https URL of the archive. Required if there are no disks."
+    )
+    disks: Annotated[tuple[BareDiskSpec, ...], BeforeValidator(none_to_list)] = Field(
+        default=(),
+        description="Files with one disk each, instead of url. The VM has these disks, in this order; the import "
+        "sets its CPUs and memory. The default is none.",
+    )
+    firmware: Annotated[Literal["bios", "efi"] | None, BeforeValidator(lambda value: value or None)] = Field(
+        default=None,
+        description="With disks: how the VM boots, bios or efi. The default is bios.",
+        json_schema_extra=ANY_TEXT,
+    )
+    networks: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
+        default=(),
+        description="With disks: the networks of the VM, with one NIC each, which spec.networkMapping of the import "
+        "maps. The default is one NIC on the network default.",
+    )
     http_timeout_seconds: int | None = Field(
         default=None,
         description="How many seconds the download of one disk may take. Numbers below 1 mean the default. "
@@ -264,9 +327,44 @@ class OvaSourceSpec(SourceSpec):
         return {
             "download_seconds": seconds if seconds > 0 else None,
             "redirect_hosts": self.redirect_hosts,
+            "disks": tuple(_bare_disk(disk) for disk in self.disks),
+            "firmware": self.firmware or "bios",
+            "bare_networks": self.networks,
         }
 
+    @property
+    def address(self) -> str:
+        return self.url or next((disk.url for disk in self.disks), "")
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        if self.url or not self.disks:
+            return {"spec.url": self.url}
+        return {f"spec.disks[{number}].url": disk.url for number, disk in enumerate(self.disks)}
+
     def reasons(self) -> Iterator[str]:
+        yield from self._disk_reasons()
+        yield from self._redirect_reasons()
+
+    def _disk_reasons(self) -> Iterator[str]:
+        if self.disks and self.url:
+            yield "spec.url and spec.disks exclude each other: write the URL of a package, or a list of disks"
+        if not self.disks and (self.firmware or self.networks):
+            yield "spec.firmware and spec.networks are only for spec.disks: a package has its own"
+        for name, rows, most in (
+            ("disks", self.disks, MOST_DEVICES),
+            ("networks", self.networks, MOST_DEVICES),
+        ):
+            if len(rows) > most:
+                yield f"spec.{name} has {len(rows)} entries; write at most {most}"
+                return
+        for number, disk in enumerate(self.disks):
+            yield from _bare_disk_reasons(f"spec.disks[{number}]", disk)
+        for number, network in enumerate(self.networks):
+            if not network.strip() or not network.isprintable():
+                yield f"spec.networks[{number}] {shown(network)} is not the name of a network"
+
+    def _redirect_reasons(self) -> Iterator[str]:
         if len(self.redirect_hosts) > MOST_REDIRECT_HOSTS:
             yield (
                 f"spec.redirectHosts has {len(self.redirect_hosts)} entries; "
@@ -276,6 +374,39 @@ class OvaSourceSpec(SourceSpec):
         for entry in self.redirect_hosts:
             if not hosts.is_pattern(entry):
                 yield f"spec.redirectHosts: {shown(entry)} is not a host; {hosts.PATTERN_HELP}"
+
+
+def _bare_disk(disk: BareDiskSpec) -> BareDisk:
+    """A disk of a source without `reasons`."""
+    return BareDisk(
+        url=disk.url,
+        format=disk.qemu_format or "raw",
+        is_gzip=is_gzip(disk.url),
+        capacity=whole_sectors(to_bytes(disk.capacity)) if disk.capacity else None,
+        checksum=disk.checksum.lower(),
+    )
+
+
+def _bare_disk_reasons(path: str, disk: BareDiskSpec) -> Iterator[str]:
+    if disk.qemu_format is None:
+        yield (
+            f"{path}: the format of {shown(name_of(disk.url))} is not known; write format: raw, qcow2, vmdk, "
+            "vhd or vhdx"
+        )
+    if disk.checksum and not is_checksum(disk.checksum):
+        yield (
+            f"{path}.checksum {shown(disk.checksum)} is not a checksum; write it as ALGORITHM:HEX, with "
+            f"{', '.join(DIGITS)}"
+        )
+    if disk.qemu_format == "raw" and is_gzip(disk.url) and not disk.capacity:
+        yield f"{path}: the size of a compressed raw disk is not known before it is read; write its capacity"
+    if disk.capacity:
+        try:
+            size = to_bytes(disk.capacity)
+        except ValueError:
+            size = 0
+        if size <= 0:
+            yield f"{path}.capacity {shown(disk.capacity)} is not a size; write it as 20Gi"
 
 
 class OvaSource(Source):

@@ -23,8 +23,8 @@ from steps.model.machine import (
     Power,
     Tag,
     listed,
-    whole_sectors,
 )
+from steps.model.sectors import whole_sectors
 from steps.providers.kubevirt.answers import Answer
 from steps.providers.kubevirt.find import POD_NETWORK, Found, claim_name, template
 from steps.providers.kubevirt.history import State

@@ -21,18 +21,20 @@ _APPLICATION_PREFIX: Final = "application_credential"
 class Credentials:
     """What keystoneauth1 needs to authenticate, and the CA to trust."""
 
-    method: Literal["password", "application-credential"]
+    method: Literal["password", "application-credential", "token"]
     options: dict[str, str] = field(repr=False)
     ca: str = ""
     """PEM certificates, one or more."""
 
     @classmethod
     def read(cls, folder: Path) -> Credentials:
-        """Read either an application credential or a password.
+        """Read an application credential, a token or a password; the first of them that is there counts.
 
         application_credential_secret with application_credential_id (or _name, username and domain), or
         username, password, project_name and domain_name. `user_domain_name` and `project_domain_name` are
-        more specific than `domain_name`, which is for both; `project_id` replaces name and domain.
+        more specific than `domain_name`, which is for both; `project_id` replaces name and domain. A token
+        needs the project too: Keystone makes another token from it, for that project (Identity API v3, "Token
+        authentication with scoped authorization").
 
         Raises:
             StepError: INVALID, naming the key that is missing, empty or not text.
@@ -42,6 +44,9 @@ class Credentials:
         ca = secret.read_text(folder, CA).strip()
         if f"{_APPLICATION_PREFIX}_secret" in entries:
             return cls(method="application-credential", options=_application_options(entries), ca=ca)
+        if "token" in entries:
+            options = {"token": entries["token"], **_project_options(entries)}
+            return cls(method="token", options=options, ca=ca)
         return cls(method="password", options=_password_options(folder, entries), ca=ca)
 
     def plugin(self, address: str) -> BaseAuthPlugin:
@@ -50,7 +55,11 @@ class Credentials:
         return plugin
 
 
-_PLUGINS: Final = {"password": v3.Password, "application-credential": v3.ApplicationCredential}
+_PLUGINS: Final = {
+    "password": v3.Password,
+    "application-credential": v3.ApplicationCredential,
+    "token": v3.Token,
+}
 _KEYS: Final = (
     "username",
     "user_id",
@@ -59,6 +68,7 @@ _KEYS: Final = (
     "project_domain_name",
     "project_name",
     "project_id",
+    "token",
     f"{_APPLICATION_PREFIX}_id",
     f"{_APPLICATION_PREFIX}_name",
     f"{_APPLICATION_PREFIX}_secret",
@@ -77,12 +87,16 @@ def _application_options(entries: dict[str, str]) -> dict[str, str]:
 
 def _password_options(folder: Path, entries: dict[str, str]) -> dict[str, str]:
     options = _user_options(entries) | {"password": secret.read_required(folder, "password")}
+    return options | _project_options(entries)
+
+
+def _project_options(entries: dict[str, str]) -> dict[str, str]:
     if "project_id" in entries:
-        return options | {"project_id": entries["project_id"]}
+        return {"project_id": entries["project_id"]}
     if "project_name" not in entries:
         raise _missing("project_name")
     domain = _domain(entries, "project_domain_name")
-    return options | {"project_name": entries["project_name"], "project_domain_name": domain}
+    return {"project_name": entries["project_name"], "project_domain_name": domain}
 
 
 def _user_options(entries: dict[str, str]) -> dict[str, str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from steps.model.concerns import block, log, warn
-from steps.model.machine import SECTOR, Concern, Severity, whole_sectors
+from steps.model.machine import Concern, Severity
+from steps.model.sectors import SECTOR, whole_sectors
 from steps.providers.ova import formats, hardware, stored
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import MAX_PIECES, Envelope, File, System, VirtualDisk, piece_name

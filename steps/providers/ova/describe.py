@@ -8,7 +8,8 @@ from typing import Any
 from steps.disk import self_contained, virtual_size
 from steps.model import guestos
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Disk, Machine, Power, listed, whole_sectors
+from steps.model.machine import Disk, Machine, Power, listed
+from steps.model.sectors import whole_sectors
 from steps.providers.ova import formats, hardware, stored, vendors
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.concerns import concerns

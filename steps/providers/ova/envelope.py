@@ -10,7 +10,7 @@ from typing import Final
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
-from steps.model.machine import whole_sectors
+from steps.model.sectors import whole_sectors
 from steps.model.unique import Index
 from steps.providers.ova import units
 from steps.providers.ova.markup import Node, parse

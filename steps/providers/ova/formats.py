@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from typing import Final, Literal
+from typing import Final
 
+from steps.model.bare_disks import DiskFileFormat, format_by_name
 from steps.providers.ova.envelope import VirtualDisk
 
-DiskFileFormat = Literal["vmdk", "qcow2", "raw", "vpc", "vhdx"]
+__all__ = [
+    "COMPRESSIONS",
+    "PACKED_HEAD_BYTES",
+    "DiskFileFormat",
+    "compression_of",
+    "declared_format",
+    "format_by_name",
+    "inflate_head",
+    "without_compression",
+]
 
 _URIS: Final[tuple[tuple[str, DiskFileFormat], ...]] = (
     ("vmdk", "vmdk"),
@@ -20,14 +30,6 @@ _URIS: Final[tuple[tuple[str, DiskFileFormat], ...]] = (
 )
 """By a part of the URI: VMware's, oVirt's, Microsoft's specification and its short link, virt-v2v's."""
 _OVIRT_FORMATS: Final[dict[str, DiskFileFormat]] = {"RAW": "raw", "COW": "qcow2"}
-_SUFFIXES: Final[dict[str, DiskFileFormat]] = {
-    "vmdk": "vmdk",
-    "qcow2": "qcow2",
-    "img": "raw",
-    "raw": "raw",
-    "vhd": "vpc",
-    "vhdx": "vhdx",
-}
 _COMPRESSION_MAGICS: Final = (
     (b"\x1f\x8b", "gzip"),
     (b"\xfd7zXZ\0", "xz"),
@@ -55,11 +57,6 @@ def declared_format(disk: VirtualDisk) -> DiskFileFormat | None:
     if uri or disk.file is None:
         return None
     return format_by_name(without_compression(disk.file.name))
-
-
-def format_by_name(name: str) -> DiskFileFormat | None:
-    """The format by a file's name."""
-    return _SUFFIXES.get(name.lower().rpartition(".")[2])
 
 
 def without_compression(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -15,6 +14,14 @@ from steps.model.contract import Exit, StepError
 from steps.providers import Access
 from steps.providers.ova import names, source_file
 from steps.providers.ova.address import Address, origin
+from steps.providers.ova.bare import BarePackage
+from steps.providers.ova.files import (
+    BYTE_ORDER_MARKS,
+    identified_source,
+    is_web_page,
+    missing_file,
+    normalized_head,
+)
 from steps.providers.ova.markup import MAX_BYTES
 from steps.providers.ova.names import checked_name
 from steps.providers.ova.reader import FileReader
@@ -25,8 +32,6 @@ _REMEMBERED: Final = 64
 """Files whose place and first bytes are kept: a disk may be split into thousands of files."""
 _NEXT_URL: Final = (Exit.NOT_FOUND, Exit.DENIED, Exit.INVALID)
 """Answers after which another possible URL of a file is requested."""
-_BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-"""Byte order marks of UTF-8 and UTF-16."""
 
 
 class Package(Protocol):
@@ -34,9 +39,12 @@ class Package(Protocol):
 
     display_url: str
     """The URL for errors, without secrets."""
-    version: str
     supports_range: bool
     """Whether a file can be read without reading all those before it."""
+
+    @property
+    def version(self) -> str:
+        """Differs with the content, as far as the servers report it."""
 
     def descriptor(self) -> tuple[str, bytes]:
         """Name and content of the descriptor. Raises StepError."""
@@ -67,6 +75,9 @@ def open_package(access: Access) -> Iterator[Package]:
     Raises:
         StepError: the errors of a server; INVALID if it is not a package.
     """
+    if access.plan.disks:
+        yield BarePackage(access)
+        return
     address = Address.parse(access.plan.endpoint)
     settings = HttpSettings.read(access.plan, access.credentials, address, access.stop)
     file = source_file.locate(_find_descriptor(address), settings)
@@ -102,18 +113,9 @@ def _several_descriptors(where: str, names: Iterable[str], remedy: str) -> StepE
 
 def _is_xml(head: bytes) -> bool:
     """Whether a file is XML and no web page, such as a form to log in with."""
-    if head.startswith(_BYTE_ORDER_MARKS[1:]):
+    if head.startswith(BYTE_ORDER_MARKS[1:]):
         return True
-    return _normalized_head(head).startswith(b"<") and not _is_web_page(head)
-
-
-def _is_web_page(head: bytes) -> bool:
-    """Whether a file is a web page. Some servers send one, with status 200, for a file that is not there."""
-    return _normalized_head(head).startswith((b"<!doctype html", b"<html"))
-
-
-def _normalized_head(head: bytes) -> bytes:
-    return head.removeprefix(_BYTE_ORDER_MARKS[0]).lstrip()[:64].lower()
+    return normalized_head(head).startswith(b"<") and not is_web_page(head)
 
 
 class TarPackage:
@@ -191,7 +193,7 @@ class TarPackage:
         member = self._find(name, full_scan=True)
         if member is None:
             raise missing_file(name, self.display_url)
-        return _identified_source(self._tar.reader.file, member.offset, member.length, name)
+        return identified_source(self._tar.reader.file, member.offset, member.length, name)
 
     def _find(self, name: str, *, full_scan: bool) -> Member | None:
         """The file next to the descriptor, else the one that has this name in the tar."""
@@ -258,7 +260,7 @@ class FolderPackage:
         file = self._find_file(name)
         if file is None:
             raise missing_file(name, self.display_url)
-        return _identified_source(file, 0, file.size if self._address.path else None, name)
+        return identified_source(file, 0, file.size if self._address.path else None, name)
 
     def _content(self, file: SourceFile, name: str, limit: int) -> bytes:
         with contextlib.closing(FileReader(file, self._settings.stop)) as reader:
@@ -305,7 +307,7 @@ class FolderPackage:
                 is_missing = is_missing or error.code is Exit.NOT_FOUND
                 refusals.append(error)
                 continue
-            if not _is_web_page(file.head):
+            if not is_web_page(file.head):
                 return file
             is_missing = True
         if is_missing or not refusals:
@@ -348,11 +350,6 @@ class FolderPackage:
         return [Address(url) for url in dict.fromkeys(urls)]
 
 
-def _identified_source(file: SourceFile, offset: int, length: int | None, name: str) -> Source:
-    """A window with an identity of its content: the URL may differ each time."""
-    return replace(file.source(offset, length), identity=f"{file.display_url} {file.version} {name}")
-
-
 def checked_reference(name: str) -> str:
     """The name of a file that the descriptor refers to. Raises StepError: UNSUPPORTED, for one elsewhere."""
     if "://" in name:
@@ -367,10 +364,3 @@ def checked_reference(name: str) -> str:
 def spellings(name: str) -> tuple[str, ...]:
     """A name as written, and without %20, if files cannot be listed."""
     return tuple(dict.fromkeys((name, checked_name(unquote(checked_reference(name)), "the descriptor"))))
-
-
-def missing_file(name: str, where: str) -> StepError:
-    """The error for a missing file that the descriptor refers to."""
-    return StepError(
-        Exit.NOT_FOUND, f"{name} is not in {where}", "the descriptor refers to it", "get the complete package"
-    )

@@ -26,8 +26,8 @@ from steps.model.machine import (
     Power,
     Tag,
     listed,
-    whole_sectors,
 )
+from steps.model.sectors import whole_sectors
 from steps.providers.ovirt.answers import Answer, unusable
 from steps.providers.ovirt.find import Surroundings
 

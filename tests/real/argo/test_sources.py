@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from steps.model import names
-from steps.model.kinds import API_VERSION, Object
+from steps.model.kinds import API_VERSION, CLAIM, MACHINE, STORAGE_CLASS, Object
 from steps.model.sources import SourceKind
 from tests import demosources
 from tests.real import scenario
 from tests.real.argo.ground import HOST, Ground, eventually
-from tests.real.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, place
+from tests.real.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, images_of, place
 from tests.real.argo.website import PASSWORD, USER, site
 from tests.real.argo.world import a_disk
 from tests.real.guest import datadisk
@@ -23,8 +24,12 @@ from tests.real.openstack.cloud import Cloud, Project
 from tests.real.openstack.stack import operate
 from tests.real.ovirt import guest
 from tests.real.ovirt.lab import Lab as Ovirt
+from tests.real.standins import harvester_machines
+from tests.real.standins.api import Api
 from tests.real.standins.consoles import fresh_console, reported
 from tests.unit.steps.providers.ova.make import build_ova
+from workflows.api.conditions import find
+from workflows.status.marked import MARKED
 
 pytestmark = pytest.mark.argo
 
@@ -164,6 +169,96 @@ def test_openstack_server_boots_with_its_data(ground: Ground, project: Project, 
         assert project.held() == []
 
 
+CLOUD: Final = {"kind": "OpenstackSource", "name": "cloud"}
+
+
+@pytest.mark.alone
+def test_an_openstack_import_is_deleted_and_made_again_over_its_images(
+    ground: Ground, project: Project, tmp_path: Path
+) -> None:
+    """The deletion keeps VM, volumes and images. Nothing is uploaded again (two of the QA plan's cases)."""
+    originals = [_whole(tmp_path, 54), _whole(tmp_path, 55)]
+    machines.server(project, "again", originals)
+    with place(ground, "it-cloud-again") as made:
+        secret, source = demosources.openstack_source(project, made.namespace)
+        imported = _begin(made, secret, source, "again", originals, seconds=900)
+        images = {image["metadata"]["uid"] for image in images_of(made)}
+        imported.delete()
+        assert imported.machine() is not None
+        assert len(made.all(CLAIM)) == len(images) == 2
+        api = Api(ground.lab.kubeconfig)
+        harvester_machines.remove(api, made.namespace, "again", ["disk-0", "disk-1"])
+        eventually(lambda: not made.all(MACHINE) and not made.all(CLAIM), "the VM and its volumes to go", 60)
+        assert {image["metadata"]["uid"] for image in images_of(made)} == images
+        _begin(made, secret, source, "again", originals, seconds=900)
+        assert {image["metadata"]["uid"] for image in images_of(made)} == images
+        assert project.held() == []
+
+
+@pytest.mark.alone
+def test_an_openstack_import_that_is_deleted_during_the_download_leaves_nothing(
+    ground: Ground, project: Project, tmp_path: Path
+) -> None:
+    machines.server(project, "quick", [_whole(tmp_path, 56)])
+    with place(ground, "it-cloud-quick") as made:
+        secret, source = demosources.openstack_source(project, made.namespace)
+        ground.apply(made.document("quick", CLOUD, approvals=["start"]), source, secret)
+        imported = made.imported("quick")
+        eventually(lambda: bool(images_of(made)), imported.describe, 600)
+        imported.delete()
+        eventually(lambda: not images_of(made), "the images to go", 60)
+        assert made.all(CLAIM) == made.all(MACHINE) == []
+        eventually(lambda: not project.held(), lambda: f"left at the source: {project.held()}", 120)
+
+
+@pytest.mark.alone
+def test_an_openstack_server_gets_the_default_class_and_the_network_of_the_pods(
+    ground: Ground, project: Project, tmp_path: Path
+) -> None:
+    """No class and a source network that does not exist (two of the QA plan's cases)."""
+    nics = [machines.Nic(network=machines.network(project, "front"))]
+    machines.server(project, "default", [_whole(tmp_path, 57)], nics=nics)
+    bogus = [{"sourceNetwork": "no such network", "destinationNetwork": "vlan1"}]
+    with place(ground, "it-cloud-default") as made:
+        secret, source = demosources.openstack_source(project, made.namespace)
+        ground.apply(made.document("default", CLOUD, networkMapping=bogus), source, secret)
+        imported = made.imported("default")
+        imported.until(RUNNING, seconds=900)
+        machine = imported.machine()
+        assert machine is not None
+        template = machine["spec"]["template"]["spec"]
+        (nic,), (network,) = template["domain"]["devices"]["interfaces"], template["networks"]
+        assert (nic["model"], nic["masquerade"], network["pod"]) == ("virtio", {}, {})
+        classes = {image["status"]["storageClassName"] for image in images_of(made)}
+        parameters = [ground.cluster.get(STORAGE_CLASS, name) for name in classes]
+        assert parameters
+        assert all(one and one["provisioner"] == "driver.longhorn.io" for one in parameters)
+
+
+@pytest.mark.alone
+def test_an_openstack_server_is_imported_with_a_token_and_marked(
+    ground: Ground, project: Project, tmp_path: Path
+) -> None:
+    """`forcePowerOff` is a warning: Nova stops the server once."""
+    server = machines.server(project, "marked", [_whole(tmp_path, 58)])
+    with place(ground, "it-cloud-token") as made:
+        secret, source = demosources.openstack_source(project, made.namespace)
+        login = {"token": project.connection.auth_token, "project_id": project.id}
+        authority = {key: value for key, value in secret["stringData"].items() if key == "ca_cert"}
+        secret["stringData"] = {**login, **authority}
+        mark = {"tag": "moved", "nameSuffix": "-imported", "disconnectNics": True}
+        ground.apply(made.document("marked", CLOUD, markSource=mark, forcePowerOff=True), source, secret)
+        imported = made.imported("marked")
+        imported.until(RUNNING, seconds=900)
+        marked = eventually(lambda: find(imported.status.import_conditions, MARKED), imported.describe, 120)
+        assert (marked.status, marked.reason) == ("True", "Marked"), marked.message
+        now = project.connection.compute.get_server(server.id)
+        assert (now.name, now.tags, now.status) == ("marked-imported", ["moved"], "SHUTOFF")
+        ports = list(project.connection.network.ports(device_id=server.id))
+        assert not any(port.is_admin_state_up for port in ports)
+        assert project.stops(server.id) == 1
+
+
 def _whole(folder: Path, number: int) -> Path:
     """A disk of whole GiB, as volumes are."""
     path = Path(a_disk(folder, number)["file"])
@@ -182,12 +277,14 @@ def _source(made: Place, kind: str, name: str, spec: Object) -> Object:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _begin(made: Place, secret: Object, source: Object, vm: str, originals: list[Path]) -> Imported:
+def _begin(
+    made: Place, secret: Object, source: Object, vm: str, originals: list[Path], *, seconds: float = 300
+) -> Imported:
     """Import a VM to its end and compare its claims with the originals."""
     reference = {"kind": source["kind"], "name": source["metadata"]["name"]}
     made.ground.apply(made.document(vm, reference), source, secret)
     imported = made.imported(vm)
-    imported.until(RUNNING)
+    imported.until(RUNNING, seconds=seconds)
     _same_bytes(made, vm, originals)
     return imported
 

@@ -9,8 +9,8 @@ import pytest
 from steps import convert
 from steps.disk import qemu
 from steps.disk.land import Source
-from steps.model.machine import whole_sectors
 from steps.model.plan import DiskFormat
+from steps.model.sectors import whole_sectors
 from steps.runtime.stop import Stop
 from tests.unit.steps.disk.conftest import fetch
 from tests.unit.steps.disk.test_odd_sizes import SIZES, completed, ending_in_data

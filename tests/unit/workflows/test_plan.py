@@ -249,3 +249,72 @@ def test_a_mark_is_refused_for_sources_where_it_makes_no_sense(kind: SourceKind)
     assert bool(reasons) is (kind in (SourceKind.OVA, SourceKind.KUBEVIRT))
     assert all(f"spec.markSource does not work for {kind}: " in reason for reason in reasons)
     assert list(mark_reasons(an_import(markSource={"disconnectNics": False}).spec, kind)) == []
+
+
+def bare_source(*disks: dict[str, str], **spec: Any) -> OvaSource:
+    return OvaSource.model_validate(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "OvaSource",
+            "metadata": {"name": "images"},
+            "spec": {"disks": list(disks), **spec},
+        }
+    )
+
+
+def test_bare_disks_are_resolved() -> None:
+    digest = f"sha256:{'A' * 64}"
+    made = source_plan(
+        bare_source(
+            {"url": "https://host/system.qcow2?key=1", "checksum": digest},
+            {"url": "https://other/data.vhd"},
+            {"url": "https://other/raw.IMG.GZ", "capacity": "1000k"},
+            {"url": "https://other/download", "format": "vmdk"},
+            firmware="efi",
+            networks=["red"],
+        )
+    )
+    assert made.endpoint == "https://host/system.qcow2?key=1"
+    assert [(disk.format, disk.is_gzip, disk.capacity, disk.checksum) for disk in made.disks] == [
+        ("qcow2", False, None, digest.lower()),
+        ("vpc", False, None, ""),
+        ("raw", True, 1000448, ""),
+        ("vmdk", False, None, ""),
+    ]
+    assert (made.firmware, made.bare_networks) == ("efi", ("red",))
+    assert "firmware" not in json.loads(source_plan(a_source()).to_json())
+
+
+@pytest.mark.parametrize(
+    ("disk", "spec", "why"),
+    [
+        ({"url": "https://host/a.img"}, {"url": OVA}, "spec.url and spec.disks exclude each other"),
+        ({"url": "https://host/a.bin"}, {}, "spec.disks[0]: the format of 'a.bin' is not known"),
+        ({"url": "https://host/a.img.gz"}, {}, "spec.disks[0]: the size of a compressed raw disk"),
+        (
+            {"url": "https://host/a.img", "capacity": "much"},
+            {},
+            "spec.disks[0].capacity 'much' is not a size",
+        ),
+        ({"url": "https://host/a.img", "checksum": "md4:12"}, {}, "spec.disks[0].checksum 'md4:12' is not"),
+        ({"url": "file:///etc/shadow", "format": "raw"}, {}, "spec.disks[0].url 'file:///etc/shadow' is not"),
+        ({"url": "/etc/shadow", "format": "raw"}, {}, "in a cluster no local file is read"),
+        ({"format": "raw"}, {}, "OvaSource images has no spec.disks[0].url"),
+        ({"url": "https://host/a.img"}, {"networks": [" "]}, "spec.networks[0] ' ' is not the name"),
+    ],
+)
+def test_a_list_of_disks_that_cannot_be_used_is_refused(
+    disk: dict[str, str], spec: dict[str, Any], why: str
+) -> None:
+    assert why in " | ".join(source_reasons(bare_source(disk, **spec)))
+
+
+def test_every_disk_of_a_list_is_checked() -> None:
+    source = bare_source({"url": "https://host/a.img"}, {"url": "/etc/shadow", "format": "raw"})
+    assert "spec.disks[1].url '/etc/shadow'" in " | ".join(source_reasons(source))
+    assert list(source_reasons(source, local_files=True)) == []
+
+
+def test_settings_of_bare_disks_without_disks_are_refused() -> None:
+    reasons = list(source_reasons(bare_source(url=OVA, firmware="efi")))
+    assert reasons == ["spec.firmware and spec.networks are only for spec.disks: a package has its own"]

@@ -13,8 +13,9 @@ import pytest
 from steps import convert
 from steps.disk import qemu
 from steps.model.contract import Exit
-from steps.model.machine import Severity, whole_sectors
+from steps.model.machine import Severity
 from steps.model.plan import DiskFormat
+from steps.model.sectors import whole_sectors
 from steps.providers import connect
 from steps.runtime.stop import Stop
 from tests.provider_contract import ignore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -26,7 +26,7 @@ WHY: Final = "web01 is not marked at its source: the name: a privilege is missin
 FINALIZER: Final = "finalizers"
 
 
-def exited(mark: str, message: str = "", **more: str) -> Json:
+def exited(mark: str, message: str = "", **more: Any) -> Json:
     document = {"version": "1", "state": "nothing", "message": "", "mark": mark, "markMessage": message}
     parameters = [{"name": "left", "value": "[]"}, {"name": "restored", "value": json.dumps(document)}]
     outputs = {"exitCode": "0", "parameters": parameters}

@@ -12,7 +12,7 @@ from steps.disk import detect, virtual_size
 from steps.disk.land import Source, land
 from steps.disk.proof import prove
 from steps.model.contract import Exit, StepError
-from steps.model.machine import whole_sectors
+from steps.model.sectors import whole_sectors
 from steps.runtime.stop import Stop
 from tests.unit.steps.disk.conftest import fetch, make_disk
 from tests.unit.steps.disk.server import Behaviour, Server

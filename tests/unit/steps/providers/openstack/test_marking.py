@@ -69,6 +69,8 @@ class Project:
             case ["v2.0", "ports", port]:
                 self.up[port] = body["port"]["admin_state_up"]
                 return {"port": {"id": port}}
+            case _:
+                raise AssertionError(path)
         return {}
 
 
@@ -79,8 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def do_GET(self) -> None:
-        host, port = self.server.server_address[:2]
-        found = self.project.get(self.path.split("?", 1)[0], f"http://{host!s}:{port}")
+        found = self.project.get(self.path.split("?", 1)[0], f"http://{self.headers['Host']}")
         self._answer(404 if found is None else 200, found or {})
 
     def do_PUT(self) -> None:
