@@ -115,7 +115,7 @@ class PlanSource(Model):
 
     api_version: Literal["migration.harvesterhci.io/v1beta1"] | None = Field(
         default=None,
-        description=f"The API version of the source. It may be left out: {API_VERSION}.",
+        description=f"The API version of the source. The default is {API_VERSION}.",
         json_schema_extra={"enum": [API_VERSION]},
     )
     kind: SourceKind | None = Field(
@@ -154,31 +154,31 @@ class PlanVms(Model):
     name: str | None = Field(
         default=None,
         description="A pattern for the name, the inventory path or the ID of the VM. `*` fits any text, `?` "
-        "one character, `[ab]` one of these. Upper and lower case count.",
+        "one character, `[ab]` one of these. Upper and lower case count. The default is any VM.",
         json_schema_extra=_TEXT,
     )
     folder: str | None = Field(
         default=None,
         description="A pattern for the folder of the VM or a folder above it: a path, or one below the "
-        "datacenter's `vm` folder. oVirt: the cluster. KubeVirt: the namespace.",
+        "datacenter's `vm` folder. oVirt: the cluster. KubeVirt: the namespace. The default is any folder.",
         json_schema_extra=_TEXT,
     )
     tags: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
         description="Patterns for tags, as NAME or CATEGORY:NAME. The VM needs a tag for each. KubeVirt: "
-        "labels. At most 16.",
+        "labels. The default is no tag. At most 16.",
         json_schema_extra={"maxItems": MOST_TAGS, "x-longest-item": LONGEST_NAME},
     )
     wave: int | None = Field(
         default=None,
         description="The number of the wave of these VMs, from 1. If one row has it, all rows need it, and "
-        "waves.size must not be set.",
+        "waves.size must not be set. The default is a wave by waves.size.",
         json_schema_extra={"minimum": 1, "maximum": MOST_WAVES},
     )
     overrides: Overrides = Field(
         default={},
         description="Fields of an import's spec, for these VMs. A field here replaces the field of the "
-        "template as a whole.",
+        "template as a whole. The default is no field.",
         json_schema_extra={"x-schema": _template_schema(of_row=True)},
     )
 
@@ -194,7 +194,8 @@ class Waves(Model):
     )
     pause_minutes: int | None = Field(
         default=None,
-        description="The minutes between the end of a wave and the start of the next one. The default is 0.",
+        description="The minutes between the end of a wave and the start of the next one. The default is 0 "
+        "minutes.",
         json_schema_extra={"minimum": 0, "maximum": 525600},
     )
     approval: Flag | None = Field(
@@ -204,7 +205,7 @@ class Waves(Model):
     )
     failure_threshold: int | str | None = Field(
         default=None,
-        description="How many failed or refused imports of a wave stop the plan: a number, or a part of the "
+        description="The number of failed or refused imports of a wave that stops the plan, or a part of the "
         "wave such as 20%. The approval of the next wave resumes it. The default is 1, because the VM of a "
         "failed import is off.",
         json_schema_extra={
@@ -244,8 +245,8 @@ class Window(Model):
     )
     dates: tuple[str, ...] | None = Field(
         default=None,
-        description="The dates on which the window begins, as YYYY-MM-DD, instead of days of the week. At "
-        "most 100.",
+        description="The dates on which the window begins, as YYYY-MM-DD, instead of days of the week. The "
+        "default is none. At most 100.",
         json_schema_extra={"maxItems": 100, "x-longest-item": 10, "x-item-pattern": _DATE},
     )
     start: str = Field(
@@ -272,13 +273,15 @@ class PlanLimits(Model):
 
     per_host: int | None = Field(
         default=None,
-        description="How many VMs of one host of the source (vSphere: an ESXi host) are imported at a time. "
+        description="The number of VMs of one host of the source (vSphere: an ESXi host) that are imported "
+        "at a time. "
         "The host is the one that had the VM when the VMs were selected. The default is no limit.",
         json_schema_extra={"minimum": 1, "maximum": 1000},
     )
     per_storage_class: int | None = Field(
         default=None,
-        description="How many VMs with disks for one storage class are imported at a time. The default is "
+        description="The number of VMs with disks for one storage class that are imported at a time. The "
+        "default is "
         "no limit.",
         json_schema_extra={"minimum": 1, "maximum": 1000},
     )
@@ -306,18 +309,19 @@ class MigrationPlanSpec(Model):
     vms: Annotated[tuple[PlanVms, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
         description="The rows that select VMs, in the order in which they are imported. A VM belongs to the "
-        "first row that fits it. At most 256 rows and 1000 VMs.",
+        "first row that fits it. Required. At most 256 rows and 1000 VMs.",
         json_schema_extra={**REQUIRED, "minItems": 1, "maxItems": MOST_ROWS},
     )
     exclude: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="Patterns for the names, inventory paths or IDs of VMs that no row selects. At most 256.",
+        description="Patterns for the names, inventory paths or IDs of VMs that no row selects. The default "
+        "is none. At most 256.",
         json_schema_extra={"maxItems": MOST_ROWS, "x-longest-item": LONGEST_NAME},
     )
     template: Template = Field(
         default={},
         description="The spec of each import, without the source and the VM. A change applies to imports "
-        "that start later, and to failed ones when they are retried.",
+        "that start later, and to failed ones when they are retried. The default is no field.",
         json_schema_extra={"x-schema": _template_schema(of_row=False)},
     )
     waves: Waves | None = Field(
@@ -325,24 +329,26 @@ class MigrationPlanSpec(Model):
     )
     windows: Annotated[tuple[Window, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="The times in which imports may start or be retried; imports that have started go on. "
+        description="The times in which imports may start or be retried; imports that have started continue. "
         "The default is at any time. At most 32.",
         json_schema_extra={"maxItems": MOST_WINDOWS},
     )
     priority: int | None = Field(
         default=None,
-        description="While a plan of the same namespace and source with a larger number imports a wave, this "
+        description="The priority as a number. While a plan of the same namespace and source with a larger "
+        "number imports a wave, this "
         "plan starts no import. The default is 0.",
         json_schema_extra={"minimum": -1000, "maximum": 1000},
     )
     limits: PlanLimits | None = Field(
         default=None,
-        description="Limits for each host and each storage class, in addition to those for each source.",
+        description="Limits for each host and each storage class, in addition to those for each source. The "
+        "default is none.",
     )
     suspend: Flag | None = Field(
         default=None,
         description="Whether no import starts. VMs are selected, so that the selection can be read before "
-        "anything starts. Imports that have started go on. The default is false.",
+        "anything starts. Imports that have started continue. The default is false.",
     )
 
 
@@ -382,43 +388,49 @@ class VmPhase(enum.StrEnum):
 class PlannedVm(Reported):
     """A VM of the plan."""
 
-    vm: Text = Field(default="", description="the VM, as its import names it")
-    id: Text = Field(default="", description="ID of the VM at its source")
-    import_: Text = Field(default="", alias="import", description="name of the import")
-    wave: int = Field(default=0, description="number of its wave")
-    phase: Text = Field(default="", description=", ".join(VmPhase))
-    reason: Text = Field(default="", description="the reason, in one word")
-    message: Text = Field(default="", description="why the import failed, shortened")
-    host: Text = Field(default="", description="the host at the source, for limits.perHost")
-    storage_classes: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="storage classes of its disks, for limits.perStorageClass"
+    vm: Text = Field(default="", description="The name of the VM, as its import has it.")
+    id: Text = Field(default="", description="The ID of the VM at its source.")
+    import_: Text = Field(default="", alias="import", description="The name of the import.")
+    wave: int = Field(default=0, description="The number of the wave of the VM.")
+    phase: Text = Field(default="", description=f"The phase of the VM: {', '.join(VmPhase)}.")
+    reason: Text = Field(default="", description="The reason of the phase, in one word.")
+    message: Text = Field(
+        default="", description="The reason of the failure, shortened, as a text for people."
     )
-    target: Text = Field(default="", description="name of the new VM, if the plan had to choose one")
-    row: int = Field(default=0, description="number of its row in spec.vms, from 0")
-    uid: Text = Field(default="", description="uid of the import; empty before it was created")
-    retry: bool = Field(default=False, description="whether a retry was requested and has not started")
+    host: Text = Field(default="", description="The host of the VM at the source, for limits.perHost.")
+    storage_classes: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
+        default=(), description="The storage classes of its disks, for limits.perStorageClass."
+    )
+    target: Text = Field(default="", description="The name of the new VM, if the plan had to choose one.")
+    row: int = Field(default=0, description="The number of its row in spec.vms, from 0.")
+    uid: Text = Field(default="", description="The uid of the import; empty before it was created.")
+    retry: bool = Field(default=False, description="Whether a retry was requested and has not started.")
 
 
 class SelectionStatus(Reported):
     """The last selection of VMs."""
 
-    version: Text = Field(default="", description="digest of what was selected with")
-    time: Text = Field(default="", description="when the VMs were selected, or the last attempt failed")
-    failures: int = Field(default=0, description="failed attempts in a row")
-    check: Text = Field(default="", description="uid of the pod that made the attempt")
+    version: Text = Field(default="", description="The digest of what the VMs were selected with.")
+    time: Text = Field(
+        default="", description="When the VMs were selected, or the last attempt failed, as RFC 3339 in UTC."
+    )
+    failures: int = Field(default=0, description="The number of failed attempts in a row.")
+    check: Text = Field(default="", description="The uid of the pod that made the attempt.")
 
 
 class PlanCounts(Reported):
     """The number of VMs by phase."""
 
-    total: int = Field(default=0, description="all VMs")
-    pending: int = Field(default=0, description="without an import")
-    waiting: int = Field(default=0, description="whose import waits")
-    running: int = Field(default=0, description="whose import runs")
-    succeeded: int = Field(default=0, description="imported")
-    failed: int = Field(default=0, description="whose import failed or was refused")
-    cancelled: int = Field(default=0, description="whose import was cancelled")
-    deleted: int = Field(default=0, description="whose import was deleted before it succeeded")
+    total: int = Field(default=0, description="The number of all VMs.")
+    pending: int = Field(default=0, description="The number of VMs without an import.")
+    waiting: int = Field(default=0, description="The number of VMs whose import waits.")
+    running: int = Field(default=0, description="The number of VMs whose import runs.")
+    succeeded: int = Field(default=0, description="The number of VMs that were imported.")
+    failed: int = Field(default=0, description="The number of VMs whose import failed or was refused.")
+    cancelled: int = Field(default=0, description="The number of VMs whose import was cancelled.")
+    deleted: int = Field(
+        default=0, description="The number of VMs whose import was deleted before it succeeded."
+    )
 
 
 def _none_to_counts(value: Any) -> Any:
@@ -428,24 +440,30 @@ def _none_to_counts(value: Any) -> Any:
 class MigrationPlanStatus(Reported):
     """The status of a plan."""
 
-    phase: Text = Field(default="", description=", ".join(PlanPhase))
-    message: Text = Field(default="", description="what happens, or what the plan waits for, and what to do")
-    wave: int = Field(default=0, description="number of the current wave; 0 before the first one")
-    waves: int = Field(default=0, description="number of waves")
-    progress: Text = Field(default="", description="current wave and number of waves, as 2/4")
+    phase: Text = Field(default="", description=f"The phase of the plan: {', '.join(PlanPhase)}.")
+    message: Text = Field(default="", description="What happens, or what the plan waits for, and what to do.")
+    wave: int = Field(default=0, description="The number of the current wave; 0 before the first one.")
+    waves: int = Field(default=0, description="The number of waves of the plan.")
+    progress: Text = Field(default="", description="The current wave and the number of waves, as 2/4.")
     counts: Annotated[PlanCounts, BeforeValidator(_none_to_counts)] = Field(
-        default=PlanCounts(), description="the number of VMs by phase"
+        default=PlanCounts(), description="The number of VMs in each phase."
     )
     vms: Annotated[tuple[PlannedVm, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="the VMs in the order of their import"
+        default=(), description="The VMs in the order of their import."
     )
     selection: Annotated[SelectionStatus, BeforeValidator(_none_to_counts)] = Field(
-        default=SelectionStatus(), description="the last selection of VMs"
+        default=SelectionStatus(), description="The last selection of VMs from the source."
     )
-    approved_wave: int = Field(default=0, description="the last wave that a person approved")
-    wave_ended: Text = Field(default="", description="when the current wave ended")
-    conditions: Conditions = Field(default=(), description="Selected and Succeeded")
-    observed_generation: int = Field(default=0, description="generation of the spec that was processed")
+    approved_wave: int = Field(default=0, description="The number of the last wave that a person approved.")
+    wave_ended: Text = Field(
+        default="", description="When the current wave ended, as RFC 3339 in UTC; empty while it runs."
+    )
+    conditions: Conditions = Field(
+        default=(), description="The conditions Selected and Succeeded of the plan."
+    )
+    observed_generation: int = Field(
+        default=0, description="The generation number of the spec that was processed."
+    )
 
 
 class MigrationPlan(Model):

@@ -244,7 +244,8 @@ class BareDiskSpec(Model):
 
     url: Text = Field(
         default="",
-        description="The http or https URL of the file, or of one in gzip (.gz). With `vmferry run` also a path. "
+        description="The http or https URL of the file, or of one in gzip (.gz). With `vmferry run` also a "
+        "path. "
         "Required.",
     )
     format: Annotated[
@@ -252,18 +253,21 @@ class BareDiskSpec(Model):
         BeforeValidator(lambda value: value or None),
     ] = Field(
         default=None,
-        description="The format of the file: raw, qcow2, vmdk, vhd or vhdx. The default is that of the ending of "
+        description="The format of the file: raw, qcow2, vmdk, vhd or vhdx. The default is that of the "
+        "ending of "
         "its name, where .img and .raw mean raw.",
         json_schema_extra=ANY_TEXT,
     )
     capacity: Text = Field(
         default="",
-        description="The size of the disk as a quantity such as 20Gi. Only a compressed raw disk needs it. The "
+        description="The size of the disk as a quantity such as 20Gi. Only a compressed raw disk needs it. "
+        "The "
         "default is the size in the file.",
     )
     checksum: Text = Field(
         default="",
-        description="The checksum of the file as ALGORITHM:HEX, such as sha256:9f86..., which is compared while the "
+        description="The checksum of the file as ALGORITHM:HEX, such as sha256:9f86..., which is compared "
+        "while the "
         "file is read. The default is none.",
     )
 
@@ -292,7 +296,8 @@ class OvaSourceSpec(SourceSpec):
     )
     disks: Annotated[tuple[BareDiskSpec, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="Files with one disk each, instead of url. The VM has these disks, in this order; the import "
+        description="Files with one disk each, instead of url. The VM has these disks, in this order; the "
+        "import "
         "sets its CPUs and memory. The default is none.",
     )
     firmware: Annotated[Literal["bios", "efi"] | None, BeforeValidator(lambda value: value or None)] = Field(
@@ -302,7 +307,8 @@ class OvaSourceSpec(SourceSpec):
     )
     networks: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="With disks: the networks of the VM, with one NIC each, which spec.networkMapping of the import "
+        description="With disks: the networks of the VM, with one NIC each, which spec.networkMapping of "
+        "the import "
         "maps. The default is one NIC on the network default.",
     )
     http_timeout_seconds: int | None = Field(

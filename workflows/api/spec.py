@@ -419,9 +419,9 @@ class VirtualMachineImportSpec(Model):
     )
     force_power_off: Flag | None = Field(
         default=None,
-        description="vSphere, oVirt and KubeVirt: whether the VM is powered off hard, instead of shutting "
-        "its guest down. OpenStack has nothing of the kind, so there it only gives a warning: Nova asks the "
-        "guest, then ends it. The default is false.",
+        description="Whether the VM is powered off hard, instead of shutting its guest down: for vSphere, "
+        "oVirt and KubeVirt. OpenStack has nothing of the kind, so there it only gives a warning: Nova asks "
+        "the guest, then ends it. The default is false.",
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,

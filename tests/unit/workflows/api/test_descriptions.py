@@ -16,7 +16,15 @@ from workflows.api import crd, crd_v2v
 Json = dict[str, Any]
 LEAST_WORDS: Final = 4
 UNITS: Final = (
-    *(r"\bbytes\b", r"\bseconds\b", r"\bpercent\b", r"\bMiB\b", r"\bnumber\b", r"\bfrom \d+ to \d+\b"),
+    *(
+        r"\bbytes\b",
+        r"\bseconds\b",
+        r"\bminutes\b",
+        r"\bpercent\b",
+        r"\bMiB\b",
+        r"\bnumber\b",
+        r"\bfrom \d+ to \d+\b",
+    ),
     r"\bnever sets\b",
 )
 """What an integer counts. `number` also stands in "port number" and "generation number"."""
