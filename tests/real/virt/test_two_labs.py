@@ -70,7 +70,7 @@ def test_a_vm_moves_from_one_cluster_to_another(lab: Lab, second: Lab, tmp_path:
         report = scenario.proven(moved.reported(), data)
     assert (report.firmware, report.secureboot, report.tpm) == ("uefi", "on", "2.0")
     assert [nic.mac for nic in report.nics] == list(scenario.MACS)
-    assert len(report.disks) == 1  # in addition to the root disk
+    assert len(report.disks) == 2
     vm = second.get(MACHINE, CASE.name, namespace)
     assert vm is not None
     after = vm["spec"]["template"]["spec"]
