@@ -21,6 +21,7 @@ from steps.model.kinds import (
     IMPORT,
     IMPORTS,
     MACHINE,
+    MIGRATION_PLAN,
     POD,
     SECRET,
     SERVICE,
@@ -295,8 +296,8 @@ def namespace(ground: Ground, name: str, networks: Sequence[str] = NETWORKS) -> 
 
 
 def remove(ground: Ground, name: str) -> None:
-    """Delete a namespace; its imports are deleted first, as the controller may need objects in it."""
-    for kind in IMPORTS.values():
+    """Delete a namespace; its plans and imports first, as the controller may need objects in it."""
+    for kind in (MIGRATION_PLAN, *IMPORTS.values()):
         with contextlib.suppress(StepError):
             _delete_all(ground, kind, name)
     ground.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=300s")

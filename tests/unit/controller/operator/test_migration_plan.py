@@ -150,24 +150,6 @@ class TestSelection:
         world.look(3)
         assert world.imports() == names(1)
 
-    @pytest.mark.parametrize("log", ["", "vmferry-document 1/1 AAAA", "x" * 100])
-    def test_a_hostile_answer_is_a_failed_selection(self, log: str) -> None:
-        world = PlanWorld()
-        world.answer = Exited(0, log=log)
-        world.look(2)
-        assert world.state.message.startswith("The VMs cannot be selected: ")
-        assert world.imports() == []
-
-    def test_a_list_that_no_status_can_hold_is_refused(self) -> None:
-        vms = tuple(
-            FoundVm(row=0, id=f"{n}" + "\x01" * 150, vm=f"{n}" + "\x01" * 150, name=f"{n}")
-            for n in range(900)
-        )
-        world = PlanWorld()
-        world.answer = Exited(0, log="\n".join(to_lines(pack(Found(vms=vms)))))
-        world.look(2)
-        assert "the list of VMs is too large for one plan" in world.state.message
-
     def test_a_source_that_is_not_ready_is_waited_for(self) -> None:
         world = PlanWorld()
         world.set_source("clusterNotReady", "the password is wrong")
@@ -222,20 +204,6 @@ class TestImports:
         before = world.cluster.writes()
         world.look(5)
         assert world.cluster.writes() == before
-
-    def test_an_import_of_a_person_with_that_name_is_left_alone(self) -> None:
-        world = PlanWorld(**TWO)
-        own = {"virtualMachineName": "mine"}
-        world.put(IMPORT, {"name": names(1)[0], "namespace": "default"}, spec=own)
-        world.look(4)
-        assert world.import_of(1)["spec"] == own
-        assert (world.vm(1).phase, world.vm(1).reason) == ("Failed", "ImportExists")
-        assert "ImportExists" in world.plan_events()
-        world.cluster.drop(IMPORT, names(1)[0], "default")
-        world.annotate_plan(retry="true")
-        world.look(3)
-        assert world.import_of(1)["metadata"]["ownerReferences"][0]["uid"] == UID
-        assert world.vm(1).phase == "Waiting"
 
     def test_a_deleted_import_is_not_created_again_until_a_retry(self) -> None:
         world = PlanWorld(**TWO).begin()
@@ -521,22 +489,6 @@ class TestWrong:
 
 
 class TestHostile:
-    def test_a_plan_reaches_no_source_that_an_import_there_could_not_reach(self) -> None:
-        reference = {"kind": "VmwareSource", "name": "vcenter", "namespace": "default"}
-        world = PlanWorld(namespace="tenant-b", sourceCluster=reference)
-        world.begin()
-        assert world.imports() == []
-        assert world.kubelet.started == []
-        assert world.state.message.startswith(
-            "VmwareSource default/vcenter is in another namespace and does not allow imports of tenant-b"
-        )
-        source = world.cluster.peek(SOURCES[SourceKind.VMWARE], "vcenter", "default")
-        assert source is not None
-        source["metadata"]["annotations"] = {ALLOWED: "tenant-b"}
-        world.look(3)
-        assert len(world.imports()) == 4
-        assert {one["metadata"]["namespace"] for one in world.cluster.all(IMPORT)} == {"tenant-b"}
-
     def test_whether_a_foreign_source_exists_is_not_revealed(self) -> None:
         messages = [
             PlanWorld(
@@ -549,28 +501,81 @@ class TestHostile:
         ]
         assert messages[0] == messages[1]
 
-    def test_a_foreign_mapping_needs_a_grant(self) -> None:
-        template = {"importMapping": {"name": "dc1", "namespace": "infra"}}
-        world = PlanWorld(template=template)
-        world.put(IMPORT_MAPPING, {"name": "dc1", "namespace": "infra"}, spec={})
-        world.begin()
-        assert world.imports() == []
-        assert "does not allow imports of default" in world.state.message
-
     def test_the_credentials_are_only_in_secrets(self) -> None:
         world = PlanWorld(**TWO)
         world.look()
         for kind in (POD, MIGRATION_PLAN, IMPORT):
             assert "c2VjcmV0" not in str(world.cluster.all(kind))
 
-    def test_a_status_that_somebody_wrote_creates_no_import_elsewhere(self) -> None:
-        world = PlanWorld(**TWO).begin()
-        row = {"id": "vm-1", "import": "../../secrets", "phase": "Pending", "wave": 1, "vm": "x"}
-        world.plan["status"]["vms"] = [row]
-        with contextlib.suppress(Exception):
-            world.look()
-        assert {one["metadata"]["namespace"] for one in world.cluster.all(IMPORT)} == {"default"}
-        assert world.cluster.all(WORKFLOW) == []
+
+def test_a_plan_reaches_no_source_that_an_import_there_could_not_reach() -> None:
+    reference = {"kind": "VmwareSource", "name": "vcenter", "namespace": "default"}
+    world = PlanWorld(namespace="tenant-b", sourceCluster=reference)
+    world.begin()
+    assert world.imports() == []
+    assert world.kubelet.started == []
+    assert world.state.message.startswith(
+        "VmwareSource default/vcenter is in another namespace and does not allow imports of tenant-b"
+    )
+    source = world.cluster.peek(SOURCES[SourceKind.VMWARE], "vcenter", "default")
+    assert source is not None
+    source["metadata"]["annotations"] = {ALLOWED: "tenant-b"}
+    world.look(3)
+    assert len(world.imports()) == 4
+    assert {one["metadata"]["namespace"] for one in world.cluster.all(IMPORT)} == {"tenant-b"}
+
+
+def test_a_foreign_mapping_needs_a_grant() -> None:
+    template = {"importMapping": {"name": "dc1", "namespace": "infra"}}
+    world = PlanWorld(template=template)
+    world.put(IMPORT_MAPPING, {"name": "dc1", "namespace": "infra"}, spec={})
+    world.begin()
+    assert world.imports() == []
+    assert "does not allow imports of default" in world.state.message
+
+
+def test_an_import_of_a_person_with_that_name_is_left_alone() -> None:
+    world = PlanWorld(**TWO)
+    own = {"virtualMachineName": "mine"}
+    world.put(IMPORT, {"name": names(1)[0], "namespace": "default"}, spec=own)
+    world.look(4)
+    assert world.import_of(1)["spec"] == own
+    assert (world.vm(1).phase, world.vm(1).reason) == ("Failed", "ImportExists")
+    assert "ImportExists" in world.plan_events()
+    world.cluster.drop(IMPORT, names(1)[0], "default")
+    world.annotate_plan(retry="true")
+    world.look(3)
+    assert world.import_of(1)["metadata"]["ownerReferences"][0]["uid"] == UID
+    assert world.vm(1).phase == "Waiting"
+
+
+def test_a_status_that_somebody_wrote_creates_no_import_elsewhere() -> None:
+    world = PlanWorld(**TWO).begin()
+    row = {"id": "vm-1", "import": "../../secrets", "phase": "Pending", "wave": 1, "vm": "x"}
+    world.plan["status"]["vms"] = [row]
+    with contextlib.suppress(Exception):
+        world.look()
+    assert {one["metadata"]["namespace"] for one in world.cluster.all(IMPORT)} == {"default"}
+    assert world.cluster.all(WORKFLOW) == []
+
+
+@pytest.mark.parametrize("log", ["", "vmferry-document 1/1 AAAA", "x" * 100])
+def test_a_hostile_answer_is_a_failed_selection(log: str) -> None:
+    world = PlanWorld()
+    world.answer = Exited(0, log=log)
+    world.look(2)
+    assert world.state.message.startswith("The VMs cannot be selected: ")
+    assert world.imports() == []
+
+
+def test_a_list_that_no_status_can_hold_is_refused() -> None:
+    vms = tuple(
+        FoundVm(row=0, id=f"{n}" + "\x01" * 150, vm=f"{n}" + "\x01" * 150, name=f"{n}") for n in range(900)
+    )
+    world = PlanWorld()
+    world.answer = Exited(0, log="\n".join(to_lines(pack(Found(vms=vms)))))
+    world.look(2)
+    assert "the list of VMs is too large for one plan" in world.state.message
 
 
 @pytest.mark.parametrize("answer_only", [False, True])
