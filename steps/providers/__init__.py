@@ -152,7 +152,8 @@ def connect(access: Access) -> AbstractContextManager[Provider]:
     Raises:
         StepError: UNSUPPORTED if there is no provider of that kind; the errors of connecting.
     """
-    proxy.use(access.plan.proxy)
+    if (wanted := access.plan.proxy) is not None:
+        proxy.use(wanted.http, wanted.https, wanted.no_proxy)
     kind = access.plan.kind
     if not is_installed(kind):
         remedy = f"install vmferry with the extra {kind.provider}"

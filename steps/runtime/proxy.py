@@ -18,7 +18,6 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from steps.model.contract import Exit, StepError
-from steps.model.plan import ProxyPlan
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -40,17 +39,15 @@ class ProxyError(OSError):
     """The proxy does not answer, or rejects a request."""
 
 
-def use(wanted: ProxyPlan | None, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let this process use the proxy of a profile, instead of that of the environment; None changes nothing.
+def use(http: str, https: str, no_proxy: str, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let this process use these proxies, instead of those of the environment; empty texts are no proxy.
 
     All clients of sources read the environment, also those of other packages.
     """
-    if wanted is None:
-        return
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         environment.pop(name, None)
         environment.pop(name.upper(), None)
-    given = {"http_proxy": wanted.http, "https_proxy": wanted.https, "no_proxy": wanted.no_proxy}
+    given = {"http_proxy": http, "https_proxy": https, "no_proxy": no_proxy}
     environment.update({name: value for name, value in given.items() if value})
 
 

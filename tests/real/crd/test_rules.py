@@ -81,7 +81,7 @@ def shared(**row: Any) -> Json:
 KEY, OTHER = {"key": "dedicated"}, {"key": "dedicated", "effect": "NoExecute"}
 SOURCE: Final = {"source": {"name": "a"}}
 
-RULES: Final = (  # kind, refused, accepted, words of the message
+RULES: Final[tuple[tuple[str, Json, Json, str], ...]] = (  # kind, refused, accepted, words of the message
     (IMPORT, {"cpus": 0}, {"cpus": 1}, "should be greater than or equal to 1"),
     (IMPORT, {"cpus": -2}, {"cpus": None}, "should be greater than or equal to 1"),
     (IMPORT, {"memory": "lots"}, {"memory": "1.5Gi"}, "memory is not a positive quantity"),

@@ -110,7 +110,7 @@ RAW: Final = (
 @pytest.mark.parametrize("field", RAW)
 def test_a_tenant_cannot_pass_placement_itself(field: str) -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        an_import(**{field: {"a": "b"}})
+        an_import("web", "default", **{field: {"a": "b"}})
     for kind in KINDS:
         assert field not in kind.spec_schema["properties"]
 

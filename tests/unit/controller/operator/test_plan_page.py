@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from controller.operator.decide.dryrun import HASH, TABLE, config_map_data
+from steps.model.admission import Admission, not_checked, passed
 from steps.model.machine import Concern, Controller, Firmware, Machine, Severity
 from steps.model.manifest import MANIFEST_FILE
 from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind, UsedMapping
+from steps.model.target_answer import Refusal, TargetAnswer
 from steps.model.vm_settings import RunStrategy, VmSettings
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 
@@ -32,7 +34,9 @@ PAGE = """\
 becomes VirtualMachine default/web01, started
 steps: preflight, admit, approve-poweroff, poweroff, export, convert, serve, image, build, approve-start, \
 start, release-source, delete-scratch
-not checked: whether the target accepts the VM; the step admit checks this when the import runs
+refused: the quota is too small
+passed: name
+not checked: capacity: no driver reports it
 
 CPU     2 vCPUs -> 1 socket of 2 cores
 memory  2048 MiB -> 2048Mi
@@ -45,16 +49,28 @@ warn: 3D video is left out; use VNC
 """
 
 
+ANSWER = TargetAnswer(
+    admission=Admission(findings=(passed("name"), not_checked("capacity", "no driver reports it"))),
+    refused=(Refusal(code=13, message="the quota is too small"),),
+)
+
+
 def page(machine: Machine, **target: Any) -> list[str]:
-    return config_map_data(a_plan(kind=TargetKind.HARVESTER, **target), machine)[TABLE].splitlines()
+    return config_map_data(a_plan(kind=TargetKind.HARVESTER, **target), machine, TargetAnswer())[
+        TABLE
+    ].splitlines()
 
 
 def test_the_plan_says_what_becomes_of_each_part() -> None:
-    assert config_map_data(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE)[TABLE] == PAGE
+    assert (
+        config_map_data(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE, ANSWER)[TABLE] == PAGE
+    )
 
 
 def test_the_manifest_names_the_claims_of_the_disks() -> None:
-    manifest = config_map_data(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE)[MANIFEST_FILE]
+    manifest = config_map_data(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE, TargetAnswer())[
+        MANIFEST_FILE
+    ]
     assert [line.strip() for line in manifest.splitlines() if "claimName:" in line] == [
         "claimName: web01-disk-0",
         "claimName: web01-disk-1",
@@ -76,7 +92,7 @@ def test_a_nic_without_a_mapping_is_connected_to_the_pod_network() -> None:
 
 def test_the_hash_is_of_the_vm_and_not_of_concerns() -> None:
     def hash_of(machine: Machine) -> str:
-        return config_map_data(a_plan(networks=NETWORKS), machine)[HASH]
+        return config_map_data(a_plan(networks=NETWORKS), machine, TargetAnswer())[HASH]
 
     assert hash_of(MACHINE) == hash_of(MACHINE.model_copy(update={"concerns": ()}))
     assert hash_of(MACHINE) != hash_of(MACHINE.model_copy(update={"vcpus": 4}))

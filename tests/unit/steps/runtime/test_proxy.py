@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from steps import providers
 from steps.model.contract import Exit, StepError
 from steps.model.plan import ProxyPlan
+from steps.providers import Access
 from steps.runtime import proxy
+from steps.runtime.stop import Stop
+from tests.unit.builders import a_plan
 
 PROXY = "http://proxy.corp:3128"
 
@@ -93,18 +102,36 @@ def test_the_login_of_a_proxy_is_sent_only_to_it_and_never_shown() -> None:
 
 
 def test_the_proxy_of_a_profile_replaces_all_of_the_environment() -> None:
-    before = {
+    environment = {
         "HTTP_PROXY": "http://a:1",
         "https_proxy": "http://a:1",
         "ALL_PROXY": "http://a:1",
         "NO_PROXY": "b",
     }
-    environment = dict(before)
-    proxy.use(None, environment)
-    assert environment == before
-    proxy.use(ProxyPlan(https="http://proxy:3128", no_proxy=".local"), environment)
+    proxy.use("", "http://proxy:3128", ".local", environment)
     assert environment == {"https_proxy": "http://proxy:3128", "no_proxy": ".local"}
     assert str(proxy.for_url("https://vcenter/sdk", environment)) == "proxy:3128"
     assert proxy.for_url("http://vcenter/sdk", environment) is None
-    proxy.use(ProxyPlan(), environment)
+    proxy.use("", "", "", environment)
     assert environment == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [(None, "http://of-the-installation:1"), (ProxyPlan(https="http://proxy:3128"), "http://proxy:3128")],
+)
+def test_a_step_connects_to_its_source_by_the_proxy_of_its_plan(
+    wanted: ProxyPlan | None, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def connect(_: Access) -> AbstractContextManager[None]:
+        seen.append(os.environ.get("https_proxy", ""))
+        return nullcontext()
+
+    monkeypatch.setenv("https_proxy", "http://of-the-installation:1")
+    monkeypatch.setattr(providers.importlib, "import_module", lambda _: SimpleNamespace(connect=connect))
+    plan = a_plan().source.model_copy(update={"proxy": wanted})
+    access = Access(plan=plan, credentials=tmp_path, stop=Stop(), run="r", step="s", state_folder=tmp_path)
+    with providers.connect(access):
+        assert seen == [expected]

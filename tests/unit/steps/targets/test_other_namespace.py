@@ -17,13 +17,14 @@ from steps.targets.cluster.discard import discard
 from steps.targets.cluster.permission import check_permission
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.steps.targets.harvester.world import World as HarvesterWorld
+from tests.unit.steps.targets.kubevirt.landing_world import LandingWorld
 from tests.unit.steps.targets.kubevirt.world import World as KubeVirtWorld
 
 Json = dict[str, Any]
 World = HarvesterWorld | KubeVirtWorld
 THERE: Final = "team-b"
 KINDS: Final = (IMAGE, DATA_VOLUME, CLAIM, MACHINE)
-TARGETS: Final = {"harvester": HarvesterWorld, "kubevirt": KubeVirtWorld}
+TARGETS: Final[dict[str, Callable[..., World]]] = {"harvester": HarvesterWorld, "kubevirt": KubeVirtWorld}
 
 
 def grant(cluster: FakeCluster, allowed: str | None, namespace: str = THERE) -> None:
@@ -36,8 +37,7 @@ def world(request: pytest.FixtureRequest) -> World:
     cluster = FakeCluster()
     cluster.namespaces.add(THERE)
     grant(cluster, "other, default")
-    make: Callable[..., World] = TARGETS[request.param]
-    return make(cluster=cluster, disks=2, namespace=THERE, needs_grant=True)
+    return TARGETS[request.param](cluster=cluster, disks=2, namespace=THERE, needs_grant=True)
 
 
 def made(world: World, namespace: str = THERE) -> list[Object]:
@@ -187,3 +187,34 @@ def test_a_person_who_runs_an_import_needs_no_grant(world: World) -> None:
     own = world.plan.target.model_copy(update={"needs_grant": False})
     grant(world.cluster, None)
     check_permission(world.cluster, world.plan.model_copy(update={"target": own}))
+
+
+# --- disks that land on their volumes
+
+
+def landing() -> LandingWorld:
+    world = LandingWorld(namespace=THERE, needs_grant=True)
+    world.cluster.namespaces.add(THERE)
+    grant(world.cluster, "default")
+    return world
+
+
+def test_a_landed_disk_is_handed_over_to_the_namespace_of_the_vm() -> None:
+    world = landing()
+    world.carry_out()
+    (claim,) = world.cluster.all(CLAIM, THERE)
+    assert world.cluster.all(CLAIM, "default") == []
+    assert [one["kind"] for one in claim["metadata"]["ownerReferences"]] == ["VirtualMachine"]
+
+
+def test_a_landed_disk_stays_where_it_is_without_a_grant() -> None:
+    world = landing()
+    for step in (world.admit, world.build, world.export):
+        step()
+    grant(world.cluster, None)
+    with pytest.raises(StepError, match="does not allow VMs of imports in default"):
+        world.hand_over()
+    assert world.cluster.all(CLAIM, THERE) == []
+    grant(world.cluster, "default")
+    world.hand_over()
+    assert len(world.cluster.all(CLAIM, THERE)) == 1
