@@ -5,24 +5,45 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from steps.model.contract import Exit, StepError
+
 PORT: Final = 8080
+PORT_ENV: Final = "VMFERRY_PORT"
+"""Another port, for a controller that runs outside of the cluster."""
 REQUEST_SECONDS: Final = 10
 """A silent connection is closed after this time, so that it does not hold its thread."""
 FindProblem = Callable[[], str]
 """Returns what is wrong; empty when healthy."""
 
 
+def port_of(environment: Mapping[str, str]) -> int:
+    """The port to serve at. Raises StepError (INVALID) if the variable has no port."""
+    text = environment.get(PORT_ENV, "") or str(PORT)
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 65536:
+        raise StepError(Exit.INVALID, f"{PORT_ENV} {text[:40]!r} is not a port", remedy="write 1 to 65535")
+    return int(text)
+
+
+def host_of(environment: Mapping[str, str]) -> str:
+    """All addresses in a pod, where the kubelet asks; else only this computer."""
+    return "" if "KUBERNETES_SERVICE_HOST" in environment else "127.0.0.1"
+
+
 def serve(
-    collector: Collector, healthy: FindProblem, ready: FindProblem, port: int = PORT
+    collector: Collector, healthy: FindProblem, ready: FindProblem, port: int = PORT, host: str = ""
 ) -> http.server.HTTPServer:
-    """Serve in a separate thread; returns the server so that it can be closed."""
+    """Serve in a separate thread; returns the server so that it can be closed.
+
+    Raises:
+        StepError: INVALID, if the port is taken.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
 
@@ -48,7 +69,15 @@ def serve(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
             """Do not log the frequent probes."""
 
-    server = _server(port, Handler)
+    try:
+        server = _server(host, port, Handler)
+    except OSError as error:
+        raise StepError(
+            Exit.INVALID,
+            f"cannot listen on port {port}",
+            error.strerror or str(error),
+            f"end the other program, or set {PORT_ENV} to another port",
+        ) from None
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server
 
@@ -63,7 +92,9 @@ class _DualStackServer(http.server.ThreadingHTTPServer):
         super().server_bind()
 
 
-def _server(port: int, handler: type[http.server.BaseHTTPRequestHandler]) -> http.server.ThreadingHTTPServer:
+def _server(
+    host: str, port: int, handler: type[http.server.BaseHTTPRequestHandler]
+) -> http.server.ThreadingHTTPServer:
     """A pod of an IPv6-only cluster has no IPv4 address; a kernel may lack IPv6."""
-    kind = _DualStackServer if socket.has_dualstack_ipv6() else http.server.ThreadingHTTPServer
-    return kind(("", port), handler)
+    is_dual = not host and socket.has_dualstack_ipv6()
+    return (_DualStackServer if is_dual else http.server.ThreadingHTTPServer)((host, port), handler)

@@ -54,13 +54,20 @@ def main() -> int:
     telemetry.configure(debug=os.environ.get("DEBUG", "") == "true")
     try:
         options = Options.read()
+        port = health.port_of(os.environ)
         stop = Stop()
         cluster = connect(stop, patience=PATIENCE)
         lease_cluster = connect(stop, patience=0, seconds=LEASE_SECONDS)
     except StepError as error:
         log.error(str(error))  # noqa: TRY400 - a person must fix this and needs no traceback
         return int(error.code)
-    return _Process(options, cluster, lease_cluster, stop).run()
+    process = _Process(options, cluster, lease_cluster, stop)
+    try:
+        process.listen(port)
+    except StepError as error:
+        log.error(str(error))  # noqa: TRY400 - as above
+        return int(error.code)
+    return process.run()
 
 
 class _Process:
@@ -91,14 +98,19 @@ class _Process:
             Workers("sources", self._sources, self._source_reconciler.reconcile, SOURCES_AT_ONCE),
         )
 
-    def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._end())
+    def listen(self, port: int) -> None:
+        """Serve health and metrics. Raises StepError (INVALID) if the port is taken."""
         health.serve(
             Collector(self._cache, self._imports, self._source_reconciler.count_by_status, self._checks),
             self._find_problem,
             lambda: "",
+            port,
+            health.host_of(os.environ),
         )
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._end())
         if not self._lease.acquire(self._ended):
             return 0
         log.info("vmferry's controller is at work", release=self._options.namespace)
