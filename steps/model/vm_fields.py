@@ -11,7 +11,7 @@ from steps.model.kinds import API_VERSION
 from steps.model.mapping import Shape
 from steps.model.naming import is_reserved_key, shown
 from steps.model.plan import Plan
-from steps.model.vm_settings import RunStrategy
+from steps.model.vm_settings import RunStrategy, VmSettings
 
 HALTED: Final = "Halted"
 """The run strategy of a VM that is off until somebody starts it."""
@@ -50,18 +50,32 @@ def _metadata(metadata: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
 
 
 def _template_spec(spec: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
-    settings = shape.settings
-    fields = {
-        "evictionStrategy": str(settings.eviction_strategy) if settings.eviction_strategy else None,
-        "nodeSelector": dict(settings.node_selector) or None,
-        "affinity": dict(settings.affinity) or None,
-        "tolerations": [dict(one) for one in settings.tolerations] or None,
-    }
+    eviction = shape.settings.eviction_strategy
     return {
         **spec,
-        **{name: value for name, value in fields.items() if value is not None},
+        **({"evictionStrategy": str(eviction)} if eviction else {}),
+        **_scheduling(shape.settings),
         "domain": _domain(spec["domain"], shape),
     }
+
+
+def _scheduling(settings: VmSettings) -> dict[str, Any]:
+    fields = {
+        "nodeSelector": dict(settings.node_selector),
+        "affinity": dict(settings.affinity),
+        "tolerations": [dict(one) for one in settings.tolerations],
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def scheduling(shape: Shape) -> dict[str, Any]:
+    """Where the VM may run: `nodeSelector`, `affinity` and `tolerations` of its pod, each only if it has one.
+
+    They are those of the finished manifest, so the patch counts.
+    """
+    template = {"spec": {"template": {"spec": _scheduling(shape.settings)}}}
+    found = patching.patched(template, shape.settings.patch)["spec"]["template"]["spec"]
+    return {name: found[name] for name in ("nodeSelector", "affinity", "tolerations") if found.get(name)}
 
 
 def _domain(domain: Mapping[str, Any], shape: Shape) -> dict[str, Any]:

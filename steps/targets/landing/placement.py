@@ -1,8 +1,9 @@
 """A pod that uses all claims of a VM and ends: so they are provided on one node, which has room for the VM.
 
 A class with `WaitForFirstConsumer` provides a claim when the first pod that uses it is scheduled. With
-storage of a node, two pods could bind the disks of one VM on two nodes, and the VM could never run. KubeVirt
-uses such a pod, too (kubevirt pkg/virt-controller/watch/vmi, doppleganger pod).
+storage of a node, two pods could bind the disks of one VM on two nodes, and the VM could never run. So the
+pod also has the node selector and the node affinity of the VM. KubeVirt uses such a pod, too (kubevirt
+pkg/virt-controller/watch/vmi, doppleganger pod).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import POD, Object
 from steps.model.mapping import Shape
 from steps.model.plan import Plan
+from steps.model.vm_fields import scheduling
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.targets.cluster.ownership import is_of_run
 
@@ -90,7 +92,7 @@ class Placement:
             "spec": {
                 "restartPolicy": "Never",
                 "automountServiceAccountToken": False,
-                **{field: own[field] for field in _COPIED if own.get(field)},
+                **_scheduled(own, shape),
                 "securityContext": {
                     "runAsNonRoot": True,
                     "runAsUser": OWNER,
@@ -114,6 +116,27 @@ class Placement:
         if not pods:
             raise StepError(Exit.UNREACHABLE, f"the pod of {ADMIT} of run {self._plan.run} is not found")
         return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+
+
+def _scheduled(own: Object, shape: Shape) -> Object:
+    """Where the pod may run: where the pod of `admit` may run, and the VM.
+
+    A taint that only the VM tolerates is tolerated only if the VM names its nodes. Otherwise there are nodes
+    on which the steps can run as well. Rules about other pods do not count here: these pods are not in the
+    namespace of the VM.
+    """
+    found = {field: own[field] for field in _COPIED if own.get(field)}
+    wanted = scheduling(shape)
+    selector = wanted.get("nodeSelector") or {}
+    node_affinity = (wanted.get("affinity") or {}).get("nodeAffinity")
+    if selector:
+        found["nodeSelector"] = {**found.get("nodeSelector", {}), **selector}
+    if node_affinity:
+        found["affinity"] = {"nodeAffinity": node_affinity}
+    if selector or node_affinity:
+        tolerations = [*found.get("tolerations", []), *wanted.get("tolerations", [])]
+        found["tolerations"] = [one for at, one in enumerate(tolerations) if one not in tolerations[:at]]
+    return found
 
 
 def _container(main: Object, shape: Shape, modes: Mapping[str, str]) -> Object:

@@ -104,7 +104,15 @@ host_has() { # host_has ADDRESS: whether the host itself has it
   ip -o -4 address show | grep -qF " $1/"
 }
 
-load_image() { # load_image ARCHIVE: into the running lab, unless it already has it
+load_image() { # load_image ARCHIVE: into each running node of the lab, unless the node already has it
+  local node STATE=$STATE
+  for node in "$STATE" "$STATE/second"; do
+    STATE=$node
+    ! root_pid >/dev/null || load_here "$1"
+  done
+}
+
+load_here() { # load_here ARCHIVE: into the node of $STATE
   local stamp
   stamp=$STATE/lib/containerd/loaded.$(basename "$1")
   [[ ! $stamp -nt $1 ]] || return 0

@@ -5,10 +5,13 @@ CACHE=$(cd "$LAB/../../.." && pwd)/.cache/lab
 
 NAME=${LAB_NAME:-lab}                     # of the node, the control group and the host's network device
 NET=${LAB_NET:-10.199.0}                  # network of the host and the node
-POD_CIDR=${LAB_POD_CIDR:-10.244.0.0/16}
+POD_CIDR=${LAB_POD_CIDR:-10.244.0.0/16}   # a /16; each node has a half of it
 SERVICE_CIDR=${LAB_SERVICE_CIDR:-10.96.0.0/16}
 HOST_IP=$NET.1                            # stand-ins on the host listen here; pods reach no other host address
-NODE_IP=$NET.2
+FIRST=$NAME                               # the node with the API server and the name server
+FIRST_IP=$NET.2
+NODE_IP=$FIRST_IP
+POD_RANGE=${POD_CIDR%.*.*}.0.0/17         # of the node's own pods
 API_IP=${SERVICE_CIDR%.*}.1               # the Service `kubernetes`
 DEVICE=$NAME-host
 
@@ -28,9 +31,17 @@ BACKING=$CACHE/backing                    # raw files that classes of driver.lon
 [[ $NAME == lab ]] && SUFFIX='' || SUFFIX=-$NAME
 STATE=$CACHE/state$SUFFIX                 # of the running cluster: /run/lab inside; its lib and log are /var/lib, /var/log
 KUBECONFIG_FILE=$CACHE/kubeconfig$SUFFIX
+FIRST_STATE=$STATE
 CGROUPS=/sys/fs/cgroup
 
 export PATH=$BIN:$PATH:/usr/sbin:/sbin
 export KUBECONFIG=$KUBECONFIG_FILE
 export KUBECACHEDIR=$STATE/kubectl        # not in the home folder
 unset KUBERNETES_SERVICE_HOST KUBERNETES_SERVICE_PORT
+
+second_node() { # from here on the settings are those of the second node, which `node up` adds
+  NAME=$FIRST-2
+  NODE_IP=$NET.3
+  POD_RANGE=${POD_CIDR%.*.*}.128.0/17
+  STATE=$FIRST_STATE/second
+}

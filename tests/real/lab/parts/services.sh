@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The programs of the lab: their command lines, start and stop. Paths are those inside the lab.
+# The programs of a node: their command lines, start and stop. Paths are those inside the lab.
 
 command_of() { # command_of NAME: sets `argv`
   case $1 in
@@ -44,7 +44,7 @@ command_of() { # command_of NAME: sets `argv`
   kube-proxy) argv=("$BIN/kube" kube-proxy --config=/run/lab/config/proxy.yaml) ;;
   coredns) argv=("$BIN/coredns" -conf /run/lab/config/Corefile) ;;
   policies) argv=("$BIN/policies" /run/lab/keys/admin.kubeconfig "$NAME" "$SERVICE_CIDR") ;;
-  provisioner) argv=("$BIN/kube" provisioner /run/lab/keys/admin.kubeconfig /var/lib/pv "$BACKING") ;;
+  provisioner) argv=("$BIN/kube" provisioner /run/lab/keys/admin.kubeconfig /var/lib/pv "$BACKING" "$NAME" "$FIRST") ;;
   argo-controller)
     argv=(env ARGO_PROGRESS_PATCH_TICK_DURATION=10s DEFAULT_REQUEUE_TIME=2s LEADER_ELECTION_DISABLE=true
       "$ARGO/workflow-controller" --kubeconfig=/run/lab/keys/argo.kubeconfig --namespace=argo

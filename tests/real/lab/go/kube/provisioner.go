@@ -45,12 +45,15 @@ type provision struct {
 	events  record.EventRecorder
 	volumes volumes
 	backing string
+	node    string
+	first   string
 }
 
-// provisioner makes a local PersistentVolume for each claim of our classes and drops it once it is released.
+// provisioner makes a local PersistentVolume for each claim of our classes and drops it once it is released. It runs on
+// each node and serves the claims for that node; FIRST is the node of claims that wait for no pod.
 func provisioner(args []string) error {
-	if len(args) != 3 {
-		return errors.New("usage: kube provisioner KUBECONFIG VOLUMES BACKING-IMAGES")
+	if len(args) != 5 {
+		return errors.New("usage: kube provisioner KUBECONFIG VOLUMES BACKING-IMAGES NODE FIRST")
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", args[0])
 	if err != nil {
@@ -82,7 +85,7 @@ func provisioner(args []string) error {
 	p := provision{
 		client: client, claims: claims.Lister(), found: found.Lister(), classes: classes.Lister(),
 		events:  broadcaster.NewRecorder(scheme.Scheme, core.EventSource{Component: drivers[0]}),
-		volumes: volumes(args[1]), backing: args[2],
+		volumes: volumes(args[1]), backing: args[2], node: args[3], first: args[4],
 	}
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
@@ -134,8 +137,11 @@ func populated(claim *core.PersistentVolumeClaim) bool {
 }
 
 func (p *provision) provide(ctx context.Context, claim *core.PersistentVolumeClaim, class *storage.StorageClass) error {
-	late := class.VolumeBindingMode != nil && *class.VolumeBindingMode == storage.VolumeBindingWaitForFirstConsumer
-	if late && claim.Annotations[chosenNode] == "" {
+	node := p.first
+	if class.VolumeBindingMode != nil && *class.VolumeBindingMode == storage.VolumeBindingWaitForFirstConsumer {
+		node = claim.Annotations[chosenNode]
+	}
+	if node != p.node {
 		return nil
 	}
 	name, mode := "pvc-"+string(claim.UID), core.PersistentVolumeFilesystem
@@ -159,7 +165,11 @@ func (p *provision) provide(ctx context.Context, claim *core.PersistentVolumeCla
 		reclaim = *class.ReclaimPolicy
 	}
 	_, err = p.client.CoreV1().PersistentVolumes().Create(ctx, &core.PersistentVolume{
-		ObjectMeta: meta.ObjectMeta{Name: name, Annotations: map[string]string{madeBy: class.Provisioner}},
+		ObjectMeta: meta.ObjectMeta{
+			Name:        name,
+			Annotations: map[string]string{madeBy: class.Provisioner},
+			Labels:      map[string]string{core.LabelHostname: p.node},
+		},
 		Spec: core.PersistentVolumeSpec{
 			StorageClassName: class.Name, AccessModes: claim.Spec.AccessModes, VolumeMode: &mode,
 			Capacity:                      core.ResourceList{core.ResourceStorage: size},
@@ -169,7 +179,7 @@ func (p *provision) provide(ctx context.Context, claim *core.PersistentVolumeCla
 				UID: claim.UID, ResourceVersion: claim.ResourceVersion,
 			},
 			PersistentVolumeSource: core.PersistentVolumeSource{Local: &core.LocalVolumeSource{Path: path}},
-			NodeAffinity:           &core.VolumeNodeAffinity{Required: anyNode},
+			NodeAffinity:           &core.VolumeNodeAffinity{Required: only(p.node)},
 		},
 	}, meta.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -179,12 +189,13 @@ func (p *provision) provide(ctx context.Context, claim *core.PersistentVolumeCla
 	return nil
 }
 
-// A local volume must name its nodes; there is only one.
-var anyNode = &core.NodeSelector{NodeSelectorTerms: []core.NodeSelectorTerm{{
-	MatchExpressions: []core.NodeSelectorRequirement{
-		{Key: core.LabelOSStable, Operator: core.NodeSelectorOpIn, Values: []string{"linux"}},
-	},
-}}}
+func only(node string) *core.NodeSelector {
+	return &core.NodeSelector{NodeSelectorTerms: []core.NodeSelectorTerm{{
+		MatchExpressions: []core.NodeSelectorRequirement{
+			{Key: core.LabelHostname, Operator: core.NodeSelectorOpIn, Values: []string{node}},
+		},
+	}}}
+}
 
 func (p *provision) dropReleased(ctx context.Context) error {
 	found, err := p.found.List(labels.Everything())
@@ -193,7 +204,8 @@ func (p *provision) dropReleased(ctx context.Context) error {
 	}
 	var failed []error
 	for _, volume := range found {
-		if !slices.Contains(drivers, volume.Annotations[madeBy]) || volume.Status.Phase != core.VolumeReleased ||
+		if !slices.Contains(drivers, volume.Annotations[madeBy]) || volume.Labels[core.LabelHostname] != p.node ||
+			volume.Status.Phase != core.VolumeReleased ||
 			volume.Spec.PersistentVolumeReclaimPolicy != core.PersistentVolumeReclaimDelete {
 			continue
 		}

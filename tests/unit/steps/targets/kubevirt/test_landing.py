@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import pytest
 
@@ -20,7 +21,9 @@ from steps.model.kinds import (
     POD,
     Object,
 )
+from steps.model.patching import DEFAULT_PATHS
 from steps.model.plan import DiskRule, ScratchPlan
+from steps.model.vm_settings import VmSettings
 from steps.targets.cluster import markers
 from steps.targets.cluster.halting import halt
 from steps.targets.kubevirt import kinds_of
@@ -28,6 +31,7 @@ from steps.targets.landing.claims import BIND_SECONDS as ADMIT_SECONDS
 from steps.targets.landing.handover import BIND_SECONDS
 from tests.unit.steps.targets.harvester.stand_ins import a_class
 from tests.unit.steps.targets.kubevirt.landing_world import RELEASE, TENANT, LandingWorld
+from tests.unit.steps.targets.surroundings import a_node
 
 
 def failure(call: Callable[[], object]) -> StepError:
@@ -161,6 +165,57 @@ def test_claims_that_wait_for_a_pod_are_placed_by_one_pod_with_room_for_the_vm()
     assert container["image"] == "vmferry/target:1"
     assert made["spec"]["automountServiceAccountToken"] is False
     assert world.pods() == []
+
+
+def placement_spec(own: Object, **settings: Any) -> Object:
+    """The spec of the placement pod of a VM with settings; `own` are fields of the pod of `admit`."""
+    world = LandingWorld(waits=True, settings=VmSettings(**settings))
+    world.cluster.put(a_node(labels={"disk": "ssd", "zone": "b"}))
+    (admit,) = world.cluster.all(POD)
+    admit["spec"].update(own)
+    world.cluster.put(admit)
+    seen: list[Object] = []
+    world.cluster.reconcilers.append(lambda _: seen.extend(world.pods()))
+    world.admit()
+    spec: Object = seen[0]["spec"]
+    return spec
+
+
+NODE_AFFINITY: Final = {
+    "requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+    }
+}
+STEPS: Final[Mapping[str, Any]] = {
+    "nodeSelector": {"kubernetes.io/arch": "amd64"},
+    "tolerations": [{"key": "busy", "operator": "Exists"}],
+}
+DEDICATED: Final = {"key": "dedicated", "operator": "Exists"}
+
+
+def test_the_disks_are_placed_where_the_vm_and_the_steps_may_run() -> None:
+    spec = placement_spec(
+        dict(STEPS),
+        node_selector={"disk": "ssd"},
+        affinity={"nodeAffinity": NODE_AFFINITY, "podAffinity": {"elsewhere": []}},
+        tolerations=(DEDICATED, STEPS["tolerations"][0]),
+    )
+    assert spec["nodeSelector"] == {"kubernetes.io/arch": "amd64", "disk": "ssd"}
+    assert spec["affinity"] == {"nodeAffinity": NODE_AFFINITY}
+    assert spec["tolerations"] == [*STEPS["tolerations"], DEDICATED]
+
+
+def test_a_vm_that_names_no_node_is_placed_where_the_steps_may_run() -> None:
+    """The steps could not write to a volume on a node whose taint only the VM tolerates."""
+    spec = placement_spec(dict(STEPS), tolerations=(DEDICATED,))
+    assert {name: spec[name] for name in STEPS} == dict(STEPS)
+    assert "affinity" not in spec
+
+
+def test_a_patch_of_the_vm_counts_for_the_placement() -> None:
+    patch = {"spec": {"template": {"spec": {"nodeSelector": {"disk": None, "zone": "b"}}}}}
+    spec = placement_spec({}, node_selector={"disk": "ssd"}, patch=patch, patch_paths=DEFAULT_PATHS)
+    assert spec["nodeSelector"] == {"zone": "b"}
 
 
 def test_a_vm_that_stays_off_needs_no_room_on_a_node() -> None:
