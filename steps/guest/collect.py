@@ -1,8 +1,9 @@
 """The child that asks libguestfs. It only reads, runs nothing of the guest, and decides nothing.
 
-It runs in the Python that has the binding of libguestfs, so it uses only the standard library. Input: one
-JSON object on standard input. Output: JSON lines on standard output, `{"progress": …}` and at the end
-`{"facts": …}` or `{"failed": …}`. The facts are those of `steps.model.guest_facts`.
+It runs in the Python that has the binding of libguestfs, so it uses only the standard library. Input: a line
+of JSON on standard input, which stays open while the parent lives. Output: JSON lines on standard output,
+`{"progress": …}` and at the end `{"facts": …}` or `{"failed": …}`. The facts are those of
+`steps.model.guest_facts`.
 
 A question that fails is a line in `trouble`, not the end: a damaged file system must not hide the others. All
 that the guest can choose is bounded: numbers of entries, sizes of files, lengths of texts.
@@ -12,8 +13,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import resource
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +29,10 @@ from steps.guest.ntfs import is_bitlocker, is_dirty
 
 MOST_MEMORY: Final = 1 << 30
 """Bytes of address space for this process. QEMU has started before the limit and keeps its own."""
+LONGEST_ORDER: Final = 1 << 20
+STOPPED: Final = 143
+PATIENCE: Final = 10.0
+"""Seconds to close the handle after SIGTERM."""
 MOST_SYSTEMS: Final = 8
 MOST_FILE_SYSTEMS: Final = 256
 MOST_VENDORS: Final = 64
@@ -34,15 +43,32 @@ STEPS: Final = 4
 
 
 def main() -> None:
-    order = json.load(sys.stdin)
+    order = json.loads(sys.stdin.buffer.raw.readline(LONGEST_ORDER))  # type: ignore[attr-defined]  # a FileIO
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         import guestfs  # noqa: PLC0415 - its absence is an answer
     except ImportError as error:
         _say({"failed": {"kind": "missing", "text": str(error)}})
         return
     handle = guestfs.GuestFS(python_return_dict=True)
-    _say(_collected(handle, order))
-    handle.close()
+    try:
+        answer = _collected(handle, order)
+    finally:
+        handle.close()  # deletes its temporary files; as root, libguestfs has some outside of TMPDIR
+    _say(answer)
+
+
+def _end_with_parent() -> None:
+    """End the whole session when the parent has closed the other end of standard input, or was killed.
+
+    QEMU ends first, so the question that the main thread waits for fails, and the handle is closed.
+    """
+    while os.read(0, 1):
+        pass
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _say(line: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Reads the facts about the disks of a VM: starts the child with libguestfs, follows it, and bounds it.
 
-The child opens all disks read-only and has a session of its own, so that one signal ends it with QEMU. The
+The child opens all disks read-only. It has a session of its own, so that one signal ends it with QEMU. The
 appliance, a small VM, is what parses the guest's file systems; the child parses some of its files. Neither is
 trusted: what they answer has bounds, and `Facts` checks it.
 """
@@ -8,7 +8,6 @@ trusted: what they answer has bounds, and `Facts` checks it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -47,14 +46,9 @@ SETTINGS_ENV: Final = "LIBGUESTFS_BACKEND_SETTINGS"
 _NO_KVM: Final = "force_tcg"
 _TAIL: Final = 1500
 """Bytes of the child's messages that an error shows."""
-_PATIENCE: Final = 5.0
-"""Seconds that the child has to end after SIGTERM."""
+_PATIENCE: Final = 10.0
+"""Seconds that the child has to close libguestfs after SIGTERM."""
 _TICK: Final = 0.2
-_LONGEST_SOCKET_FOLDER: Final = 60
-"""Characters; the name of a socket has at most 108 (unix(7))."""
-_LIBC: Final = ctypes.CDLL(None)  # loaded before any fork
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-
 Report = Callable[[int, int, str], None]
 """Gets what is done, of how much, and what is being done."""
 
@@ -142,8 +136,8 @@ def _attempt(
         lines = _Lines(process, stop, end)
         assert process.stdin is not None  # noqa: S101 - it was opened as a pipe
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(order).encode())
-            process.stdin.close()
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()  # and it stays open: the child ends when this process does
         for line in lines:
             if "progress" in line:
                 _report(line["progress"], report)
@@ -245,6 +239,8 @@ class _Lines:
 
 def _parsed(line: bytes) -> Mapping[str, Any] | None:
     """A line of the child; None for anything else that a library prints."""
+    if not line.startswith(b"{"):
+        return None
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(line)
         return found if isinstance(found, dict) else None
@@ -262,7 +258,7 @@ def _child(python: str, folder: Path, settings: Mapping[str, str]) -> Iterator[s
         stderr=subprocess.PIPE,
         env=_environment(folder, settings),
         start_new_session=True,
-        preexec_fn=_limit,  # noqa: PLW1509 - a program that inspects has one thread
+        preexec_fn=_limit,  # noqa: PLW1509 - it calls only setrlimit
     )
     try:
         yield process
@@ -271,25 +267,26 @@ def _child(python: str, folder: Path, settings: Mapping[str, str]) -> Iterator[s
 
 
 def _limit() -> None:
-    """Between fork and exec: end with the parent, leave no memory dumps, fill no file system."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Between fork and exec: leave no memory dumps, fill no file system."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
 
 
 def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Everything temporary goes into `folder`, so nothing is left when it is deleted.
+    """Everything temporary goes into `folder`, apart from the folder of a socket, which libguestfs deletes.
 
     QEMU puts overlays into /var/tmp if TMPDIR is /tmp itself.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    sockets = {"XDG_RUNTIME_DIR": str(folder)} if len(str(folder)) <= _LONGEST_SOCKET_FOLDER else {}
     ours = {"LC_ALL": "C.UTF-8", "LIBGUESTFS_BACKEND": "direct", "TMPDIR": str(folder)}
-    return {**kept, **ours, **sockets, **settings}
+    return {**kept, **ours, **settings}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the child and everything that it started: QEMU is in its process group."""
+    """End the child and everything that it started: QEMU is in its process group.
+
+    QEMU ends at the first signal, and the child then deletes what libguestfs has in /tmp.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
