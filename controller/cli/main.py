@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from controller.cli import cluster, dryrun, extras, inventory, plans, selecting, summary, undo
+from controller.cli import cluster, dryrun, extras, inspection, inventory, plans, selecting, summary, undo
 from controller.cli.app import (
     Folder,
     Manifest,
@@ -350,6 +350,7 @@ def plan(
 
 undo.register(_jobs)
 inventory.register()
+inspection.register()
 extras.register()
 cluster.register()
 

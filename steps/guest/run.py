@@ -1,0 +1,298 @@
+"""Reads the facts about the disks of a VM: starts the child with libguestfs, follows it, and bounds it.
+
+The child opens all disks read-only. It has a session of its own, so that one signal ends it with QEMU. The
+appliance, a small VM, is what parses the guest's file systems; the child parses some of its files. Neither is
+trusted: what they answer has bounds, and `Facts` checks it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+import steps
+from steps.model.contract import Exit, StepError
+from steps.model.document import first_error
+from steps.model.guest_facts import Facts
+from steps.runtime.stop import Stop
+
+SECONDS: Final = 1800.0
+"""How long an inspection may take. Without KVM one of an ordinary Linux takes 20 s of a processor."""
+MEMORY_MIB: Final = 512
+"""Memory of the appliance."""
+PYTHONS: Final = (sys.executable, "/usr/bin/python3")
+"""Debian has the binding of libguestfs for its own Python only."""
+PACKAGES: Final = "python3-guestfs linux-image-cloud-amd64 zstd lz4"
+"""What Debian needs (Ubuntu: linux-image-virtual). The appliance runs the kernel of such a package."""
+MOST_OUTPUT: Final = 32 << 20
+"""Bytes that the child may answer."""
+LARGEST_FILE: Final = 8 << 30
+"""Bytes of a file that the child, QEMU or the builder of the appliance may write."""
+KVM: Final = Path("/dev/kvm")
+SETTINGS_ENV: Final = "LIBGUESTFS_BACKEND_SETTINGS"
+_NO_KVM: Final = "force_tcg"
+_TAIL: Final = 1500
+"""Bytes of the child's messages that an error shows."""
+_PATIENCE: Final = 10.0
+"""Seconds that the child has to close libguestfs after SIGTERM."""
+_TICK: Final = 0.2
+Report = Callable[[int, int, str], None]
+"""Gets what is done, of how much, and what is being done."""
+
+
+@dataclass(frozen=True)
+class DiskImage:
+    """A disk to inspect. Its format is named, never guessed from what the guest wrote."""
+
+    path: Path
+    format: str
+
+
+class _NotStartedError(Exception):
+    """The appliance did not start."""
+
+
+class _MissingError(Exception):
+    """This Python has no binding of libguestfs."""
+
+
+def read_facts(
+    disks: Sequence[DiskImage],
+    folder: Path,
+    *,
+    report: Report,
+    stop: Stop,
+    seconds: float = SECONDS,
+    pythons: Sequence[str] = PYTHONS,
+) -> Facts:
+    """What is on the disks of one VM, which are only read. `folder` is an empty, private folder for the time.
+
+    Raises:
+        StepError: INVALID, if libguestfs is missing; INTERNAL, if the appliance does not start, or does not
+            answer in time; CORRUPT, if the answer exceeds its bounds.
+        Stopped: likewise.
+    """
+    end = time.monotonic() + seconds
+    kvm = _NO_KVM not in os.environ.get(SETTINGS_ENV, "") and KVM.exists()
+    for python in dict.fromkeys(pythons):
+        if not Path(python).exists():
+            continue
+        try:
+            try:
+                return _attempt(python, disks, folder, report, stop, end, {})
+            except _NotStartedError:
+                if not kvm:
+                    raise
+                # Libguestfs tries no emulation if /dev/kvm opens but does not work.
+                report(
+                    0, 1, "KVM does not work here; starting again with an emulated processor, which is slower"
+                )
+                return _attempt(python, disks, folder, report, stop, end, {SETTINGS_ENV: _NO_KVM})
+        except _MissingError:
+            continue
+        except _NotStartedError as error:
+            raise StepError(
+                Exit.INTERNAL,
+                "the appliance of libguestfs does not start",
+                str(error),
+                f"check with libguestfs-test-tool; it needs the packages {PACKAGES}",
+            ) from None
+    raise StepError(
+        Exit.INVALID,
+        "libguestfs is not installed",
+        "no Python here has its binding",
+        f"as root, run: apt-get install {PACKAGES}",
+    )
+
+
+def _attempt(
+    python: str,
+    disks: Sequence[DiskImage],
+    folder: Path,
+    report: Report,
+    stop: Stop,
+    end: float,
+    settings: Mapping[str, str],
+) -> Facts:
+    order = {
+        "disks": [{"path": str(disk.path.absolute()), "format": disk.format} for disk in disks],
+        "folder": str(folder),
+        "memory_mib": _memory(),
+    }
+    with _child(python, folder, settings) as process:
+        lines = _Lines(process, stop, end)
+        assert process.stdin is not None  # noqa: S101 - it was opened as a pipe
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()  # and it stays open: the child ends when this process does
+        for line in lines:
+            if "progress" in line:
+                _report(line["progress"], report)
+            elif "facts" in line:
+                return _facts(line["facts"])
+            elif "failed" in line:
+                raise _failure(line["failed"], lines.tail)
+        code = process.wait()
+    raise _unexpected(code, lines.tail)
+
+
+def _memory() -> int:
+    given = os.environ.get("LIBGUESTFS_MEMSIZE", "")
+    return int(given) if given.isdecimal() else MEMORY_MIB
+
+
+def _report(progress: Any, report: Report) -> None:
+    done, total, text = progress["done"], progress["total"], str(progress["text"])[:200]
+    report(int(done), int(total), "".join(char if char.isprintable() else "?" for char in text))
+
+
+def _facts(found: Any) -> Facts:
+    try:
+        return Facts.model_validate(found)
+    except ValidationError as error:
+        raise StepError(
+            Exit.CORRUPT,
+            "the disks cannot be described",
+            f"what was read from them exceeds the bounds: {first_error(error)}",
+            "vmferry leaves them as they are",
+        ) from None
+
+
+def _failure(failed: Mapping[str, Any], tail: str) -> Exception:
+    if failed.get("kind") == "missing":
+        return _MissingError(str(failed.get("text", "")))
+    text = str(failed.get("text", "")).splitlines()
+    return _NotStartedError(" ".join([*text[:1], *tail.splitlines()[-3:]]))
+
+
+def _unexpected(code: int, tail: str) -> StepError:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    return StepError(
+        Exit.INTERNAL,
+        f"the program that asks libguestfs {how}",
+        tail.strip().rpartition("\n")[2],
+        "try again; if this happens each time, give it more memory",
+    )
+
+
+class _Lines:
+    """The JSON lines of the child, until it closes its output; keeps the end of its messages."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stop: Stop, end: float) -> None:
+        self._process = process
+        self._stop = stop
+        self._end = end
+        self._messages = b""
+
+    @property
+    def tail(self) -> str:
+        return self._messages.decode(errors="replace")
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        """Raises StepError (INTERNAL) after the end of the time, CORRUPT for too long an answer; Stopped."""
+        rest, total = b"", 0
+        for chunk in self._chunks():
+            total += len(chunk)
+            if total > MOST_OUTPUT:
+                raise StepError(Exit.CORRUPT, "the disks cannot be described", "the description is too long")
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line for line in map(_parsed, lines) if line is not None)
+
+    def _chunks(self) -> Iterator[bytes]:
+        """What the child writes to its standard output."""
+        assert self._process.stdout is not None  # noqa: S101 - both were opened as pipes
+        assert self._process.stderr is not None  # noqa: S101
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            ready.register(self._process.stderr, selectors.EVENT_READ)
+            while self._process.stdout in {key.fileobj for key in ready.get_map().values()}:
+                self._stop.check()
+                if time.monotonic() > self._end:
+                    raise StepError(
+                        Exit.INTERNAL,
+                        "the inspection took too long",
+                        "libguestfs did not answer in time",
+                        "try again with more time; a damaged or hostile disk may never be answered",
+                    )
+                for key, _ in ready.select(_TICK):
+                    chunk = os.read(key.fd, 64 << 10)
+                    if not chunk:
+                        ready.unregister(key.fileobj)
+                    elif key.fileobj is self._process.stdout:
+                        yield chunk
+                    else:
+                        self._messages = (self._messages + chunk)[-_TAIL:]
+
+
+def _parsed(line: bytes) -> Mapping[str, Any] | None:
+    """A line of the child; None for anything else that a library prints."""
+    if not line.startswith(b"{"):
+        return None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(line)
+        return found if isinstance(found, dict) else None
+    return None
+
+
+@contextlib.contextmanager
+def _child(python: str, folder: Path, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    root = Path(steps.__file__).parents[1]
+    program = f"import sys; sys.path.append({str(root)!r}); from steps.guest.collect import main; main()"
+    process = subprocess.Popen(
+        [python, "-I", "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(folder, settings),
+        start_new_session=True,
+        preexec_fn=_limit,  # noqa: PLW1509 - it calls only setrlimit
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _limit() -> None:
+    """Between fork and exec: leave no memory dumps, fill no file system."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+
+
+def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Everything temporary goes into `folder`, apart from the folder of a socket, which libguestfs deletes.
+
+    QEMU puts overlays into /var/tmp if TMPDIR is /tmp itself.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    ours = {"LC_ALL": "C.UTF-8", "LIBGUESTFS_BACKEND": "direct", "TMPDIR": str(folder)}
+    return {**kept, **ours, **settings}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the child and everything that it started: QEMU is in its process group.
+
+    QEMU ends at the first signal, and the child then deletes what libguestfs has in /tmp.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()

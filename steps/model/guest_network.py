@@ -1,0 +1,299 @@
+"""Static addresses in the files of a guest, in six notations. Pure; nothing of these files is trusted.
+
+A file that cannot be read yields nothing. Only what names a NIC and its addresses is kept.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from steps.model.guest import NetworkAddress
+from steps.model.guest_facts import NetworkFile, WindowsInterface
+
+MOST_CONNECTIONS: Final = 64
+MOST_ADDRESSES: Final = 32
+LONGEST: Final = 128
+MOST_BRACKETS: Final = 500
+"""Opening brackets in a YAML file: the time of the parser grows with the square of their depth."""
+_MERGE: Final = "<<"
+"""YAML's merge key: a few lines with it become any number of entries."""
+_MAC: Final = re.compile(r"(?i)(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}")
+Kind = Literal["ethernet", "bond", "bridge", "vlan", "other"]
+Section = list[tuple[str, str]]
+
+
+def connections(files: Iterable[NetworkFile]) -> tuple[NetworkAddress, ...]:
+    """The connections of all files, with the MAC addresses that udev rules and `.link` files give to names.
+
+    The order is that of the files.
+    """
+    files = tuple(files)
+    names = dict(_named_by_rules(files))
+    found = [one for file in files if file.stack in _READERS for one in _READERS[file.stack](file)]
+    return tuple(
+        one if one.mac or one.name not in names else one.model_copy(update={"mac": names[one.name]})
+        for one in found[:MOST_CONNECTIONS]
+    )
+
+
+def of_windows(interfaces: Iterable[WindowsInterface]) -> tuple[NetworkAddress, ...]:
+    """The NICs of a registry that have an address of their own."""
+    return tuple(
+        NetworkAddress(
+            stack="windows",
+            name=_short(one.name),
+            addresses=_addresses(map("/".join, zip(one.addresses, one.masks, strict=False))),
+            gateways=_addresses(one.gateways),
+            dhcp=one.dhcp,
+        )
+        for one in interfaces
+        if not one.dhcp and _addresses(one.addresses)
+    )[:MOST_CONNECTIONS]
+
+
+def _short(text: str) -> str:
+    return text.strip().strip("\"'")[:LONGEST]
+
+
+def _mac(text: str) -> str:
+    found = _MAC.search(text)
+    return found[0].lower().replace("-", ":") if found else ""
+
+
+def _addresses(texts: Iterable[Any]) -> tuple[str, ...]:
+    """The addresses among texts, each with its prefix if it has one; anything else is left out."""
+    found = []
+    for text in texts:
+        try:
+            address = ipaddress.ip_interface(_short(str(text)))
+        except ValueError:
+            continue
+        if not address.ip.is_unspecified:
+            found.append(str(address) if "/" in str(text) else str(address.ip))
+    return tuple(dict.fromkeys(found))[:MOST_ADDRESSES]
+
+
+def _made(file: NetworkFile, name: str, **fields: Any) -> Iterator[NetworkAddress]:
+    """The connection, if it says anything."""
+    one = NetworkAddress(stack=file.stack, name=_short(name), file=file.file[:LONGEST], **fields)
+    if one.addresses or one.dhcp or one.mac:
+        yield one
+
+
+def _sections(text: str) -> Iterator[tuple[str, Section]]:
+    """The sections of an INI file (networkd, NetworkManager), with keys that may be repeated."""
+    title: str | None = None
+    rows: Section = []
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            if title is not None:
+                yield title, rows
+            title, rows = line[1:-1], []
+        elif "=" in line and not line.startswith(("#", ";")):
+            key, _, value = line.partition("=")
+            rows.append((key.strip(), value.strip()))
+    if title is not None:
+        yield title, rows
+
+
+def _values(rows: Section, *keys: str) -> list[str]:
+    wanted = {key.lower() for key in keys}
+    return [value for key, value in rows if key.lower() in wanted]
+
+
+def _first(values: Iterable[str]) -> str:
+    return next(iter(values), "")
+
+
+def _ifupdown(file: NetworkFile) -> Iterator[NetworkAddress]:
+    """interfaces(5): `iface NAME inet static`, then its options."""
+    rows: Section = []
+    name, method = "", ""
+
+    def done() -> Iterator[NetworkAddress]:
+        if name and name != "lo":
+            prefix = _first(_values(rows, "netmask"))
+            plain = _values(rows, "address")
+            joined = [f"{one}/{prefix}" if prefix and "/" not in one else one for one in plain]
+            bond = bool(_values(rows, "bond-slaves", "bond_slaves"))
+            bridge = bool(_values(rows, "bridge_ports", "bridge-ports"))
+            kind: Kind = "bond" if bond else "bridge" if bridge else "vlan" if "." in name else "ethernet"
+            yield from _made(
+                file,
+                name,
+                kind=kind,
+                addresses=_addresses(joined),
+                gateways=_addresses(_values(rows, "gateway")),
+                dhcp=method == "dhcp",
+            )
+
+    for words in (line.split() for line in file.text.splitlines()):
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] == "iface" and len(words) >= 4:
+            yield from done()
+            name, method, rows = words[1], words[3], []
+        elif len(words) > 1:
+            rows.append((words[0], words[1]))
+    yield from done()
+
+
+def _netplan(file: NetworkFile) -> Iterator[NetworkAddress]:
+    """netplan(5). Its YAML may be of any depth: what the parser refuses yields nothing."""
+    if file.text.count("[") + file.text.count("{") > MOST_BRACKETS or _MERGE in file.text:
+        return
+    try:
+        document = YAML(typ="safe", pure=True).load(file.text)
+    except (YAMLError, RecursionError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    kinds: dict[str, Kind] = {
+        "ethernets": "ethernet",
+        "bonds": "bond",
+        "bridges": "bridge",
+        "vlans": "vlan",
+        "wifis": "other",
+    }
+    network = _mapping(_mapping(document).get("network"))
+    for group, kind in kinds.items():
+        for name, given in list(_mapping(network.get(group)).items())[:MOST_CONNECTIONS]:
+            one = _mapping(given)
+            routes = [_mapping(route).get("via") for route in _list(one.get("routes"))]
+            match = _mapping(one.get("match"))
+            shown = [
+                next(iter(each)) if isinstance(each, Mapping) and each else each
+                for each in _list(one.get("addresses"))
+            ]
+            yield from _made(
+                file,
+                str(one.get("set-name") or name),
+                kind=kind,
+                mac=_mac(str(match.get("macaddress") or "")),
+                addresses=_addresses(shown),
+                gateways=_addresses([one.get("gateway4"), one.get("gateway6"), *routes]),
+                dhcp=bool(one.get("dhcp4") or one.get("dhcp6")),
+            )
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value[:MOST_ADDRESSES] if isinstance(value, list) else []
+
+
+def _networkmanager(file: NetworkFile) -> Iterator[NetworkAddress]:
+    """nm-settings-keyfile(5): `address1=192.0.2.10/24,192.0.2.1`."""
+    sections = dict(_sections(file.text))
+    connection, wired = (
+        sections.get("connection", []),
+        sections.get("ethernet", sections.get("802-3-ethernet", [])),
+    )
+    ip = [row for title in ("ipv4", "ipv6") for row in sections.get(title, [])]
+    given = [value for key, value in ip if re.fullmatch(r"address(?:es)?[0-9]*", key)]
+    parts = [part for value in given for part in re.split(r"[;,\s]", value)]
+    addresses = [part for part in parts if "/" in part]
+    gateways = [part for part in parts if part and "/" not in part] + _values(ip, "gateway")
+    kinds: dict[str, Kind] = {
+        "ethernet": "ethernet",
+        "802-3-ethernet": "ethernet",
+        "bond": "bond",
+        "bridge": "bridge",
+        "vlan": "vlan",
+    }
+    yield from _made(
+        file,
+        _first(_values(connection, "interface-name")) or _first(_values(connection, "id")),
+        kind=kinds.get(_first(_values(connection, "type")), "other"),
+        mac=_mac(_first(_values(wired, "mac-address"))),
+        addresses=_addresses(addresses),
+        gateways=_addresses(gateways),
+        dhcp="auto" in _values(sections.get("ipv4", []), "method"),
+    )
+
+
+def _networkd(file: NetworkFile) -> Iterator[NetworkAddress]:
+    """systemd.network(5)."""
+    if not file.file.endswith(".network"):
+        return
+    sections = list(_sections(file.text))
+
+    def values(title: str, *keys: str) -> list[str]:
+        return [value for name, rows in sections if name == title for value in _values(rows, *keys)]
+
+    yield from _made(
+        file,
+        _first(values("Match", "Name")),
+        mac=_mac(_first(values("Match", "MACAddress", "PermanentMACAddress"))),
+        addresses=_addresses([*values("Network", "Address"), *values("Address", "Address")]),
+        gateways=_addresses([*values("Network", "Gateway"), *values("Route", "Gateway")]),
+        dhcp=_first(values("Network", "DHCP")).lower() in {"yes", "true", "ipv4", "ipv6"},
+    )
+
+
+def _ifcfg(file: NetworkFile) -> Iterator[NetworkAddress]:
+    """The files `ifcfg-NAME` of Red Hat and SUSE: shell variables."""
+    rows = [
+        (key.strip(), _short(value))
+        for key, _, value in (line.partition("=") for line in file.text.splitlines())
+    ]
+    name = _first(_values(rows, "DEVICE")) or file.file.rpartition("/ifcfg-")[2]
+    if name == "lo":
+        return
+
+    def numbered(key: str) -> list[tuple[str, str]]:
+        return [
+            (match[1], value)
+            for each, value in rows
+            if (match := re.fullmatch(rf"{key}_?(\w*)", each)) and value
+        ]
+
+    prefixes = {**dict(numbered("NETMASK")), **dict(numbered("PREFIXLEN")), **dict(numbered("PREFIX"))}
+    plain = [
+        f"{value}/{prefixes[number]}" if number in prefixes and "/" not in value else value
+        for number, value in numbered("IPADDR")
+    ]
+    bond = _first(_values(rows, "TYPE")).lower() == "bond" or any(key == "BONDING_MASTER" for key, _ in rows)
+    bridge = _first(_values(rows, "TYPE")).lower() == "bridge"
+    vlan = _first(_values(rows, "VLAN")).lower() == "yes" or any(key == "VLAN_ID" for key, _ in rows)
+    kind: Kind = "bond" if bond else "bridge" if bridge else "vlan" if vlan else "ethernet"
+    yield from _made(
+        file,
+        name,
+        kind=kind,
+        mac=_mac(_first(_values(rows, "HWADDR", "LLADDR"))),
+        addresses=_addresses([*plain, *(value for key, value in rows if re.fullmatch(r"IPV6ADDR", key))]),
+        gateways=_addresses(_values(rows, "GATEWAY", "IPV6_DEFAULTGW")),
+        dhcp=_first(_values(rows, "BOOTPROTO")).lower() in {"dhcp", "dhcp4", "dhcp6"},
+    )
+
+
+def _named_by_rules(files: Iterable[NetworkFile]) -> Iterator[tuple[str, str]]:
+    """(name, MAC address) of udev rules and of systemd.link(5)."""
+    for file in files:
+        if file.stack == "udev":
+            for line in file.text.splitlines():
+                name = re.search(r'NAME="([^"]{1,64})"', line)
+                if name and (mac := _mac(line)):
+                    yield name[1], mac
+        elif file.stack == "networkd" and file.file.endswith(".link"):
+            sections = dict(_sections(file.text))
+            mac = _mac(_first(_values(sections.get("Match", []), "MACAddress", "PermanentMACAddress")))
+            if mac and (given := _first(_values(sections.get("Link", []), "Name"))):
+                yield given, mac
+
+
+_READERS: Final[dict[str, Callable[[NetworkFile], Iterator[NetworkAddress]]]] = {
+    "ifupdown": _ifupdown,
+    "netplan": _netplan,
+    "networkmanager": _networkmanager,
+    "networkd": _networkd,
+    "ifcfg": _ifcfg,
+    "wicked": _ifcfg,
+}

@@ -1,0 +1,178 @@
+"""The child that asks libguestfs, played by programs that answer, hang, flood and lie."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps.guest import run
+from steps.guest.run import DiskImage, read_facts
+from steps.model.contract import Exit, StepError, Stopped
+from steps.model.guest_facts import Facts
+from steps.runtime.stop import Stop
+
+Child = Callable[[str], str]
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
+    """Makes a program that runs as the child, from the body of a shell script."""
+    monkeypatch.setattr(run, "KVM", tmp_path / "no-kvm")
+
+    def make(script: str) -> str:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def facts(
+    program: str, tmp_path: Path, *, stop: Stop | None = None, seconds: float = 200, **more: Any
+) -> Facts:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    given = {"report": lambda *_: None, **more}
+    return read_facts(
+        [DiskImage(tmp_path / "disk.img", "raw")],
+        folder,
+        stop=stop or Stop(),
+        seconds=seconds,
+        pythons=[program],
+        **given,
+    )
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_the_facts_and_the_progress_come_from_its_lines(child: Child, tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    program = child(
+        'read -r order; echo "$order" >"$TMPDIR/../order"\n'
+        """echo 'a library prints this'
+echo '{"progress": {"done": 1, "total": 4, "text": "reading\\u001b[2J"}}'
+echo '{"facts": {"devices": ["/dev/sda"], "roots": 0}}'"""
+    )
+    found = facts(program, tmp_path, report=lambda *line: seen.append(line))
+    assert found.devices == ("/dev/sda",)
+    assert seen == [(1, 4, "reading?[2J")]
+    assert str(tmp_path / "disk.img") in (tmp_path / "order").read_text()
+
+
+def test_it_writes_temporary_files_only_into_the_given_folder(child: Child, tmp_path: Path) -> None:
+    program = child(
+        """read -r order
+printf '{"facts": {"roots": 0, "trouble": ["%s", "%s"]}}\\n' "$TMPDIR" "$LIBGUESTFS_BACKEND" """
+    )
+    assert facts(program, tmp_path).trouble == (str(tmp_path / "folder"), "direct")
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "text"),
+    [
+        ('echo \'{"facts": {"roots": 0, "shell": "rm"}}\'', Exit.CORRUPT, "exceeds the bounds"),
+        ('echo \'{"facts": {"roots": -1}}\'', Exit.CORRUPT, "exceeds the bounds"),
+        ("yes", Exit.CORRUPT, "the description is too long"),
+        ("yes | tr -d '\\n'", Exit.CORRUPT, "the description is too long"),
+        ("echo 'guestfsd: oops' >&2; exit 3", Exit.INTERNAL, "ended with code 3: guestfsd: oops"),
+        ("kill -9 $$", Exit.INTERNAL, "was killed by SIGKILL"),
+        (
+            'echo "supermin: bad" >&2; echo \'{"failed": {"kind": "launch", "text": "no start"}}\'',
+            Exit.INTERNAL,
+            "the appliance of libguestfs does not start: no start",
+        ),
+        (
+            'echo \'{"failed": {"kind": "missing", "text": "x"}}\'',
+            Exit.INVALID,
+            "libguestfs is not installed",
+        ),
+    ],
+)
+def test_a_child_that_fails_or_lies_is_one_error(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, code: Exit, text: str
+) -> None:
+    monkeypatch.setattr(run, "MOST_OUTPUT", 1 << 20)
+    with pytest.raises(StepError) as failure:
+        facts(child(f"read -r order\n{script}"), tmp_path)
+    assert failure.value.code is code
+    assert text in str(failure.value)
+
+
+def test_a_missing_library_names_the_packages(child: Child, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="libguestfs is not installed") as failure:
+        facts(str(tmp_path / "no-python"), tmp_path)
+    assert "apt-get install python3-guestfs" in str(failure.value)
+
+
+def stop_when(stop: Stop, condition: Callable[[], bool]) -> None:
+    wait_for(condition)
+    stop.set()
+
+
+@pytest.mark.parametrize("why", ["stop", "time"])
+def test_a_child_that_hangs_ends_with_all_that_it_started(child: Child, tmp_path: Path, why: str) -> None:
+    pids = tmp_path / "pids"
+    program = child(
+        f"""trap "" TERM
+sh -c 'trap "" TERM; sleep 300' &
+echo "$$ $!" >{pids}.new
+mv {pids}.new {pids}
+wait"""
+    )
+    stop = Stop()
+    if why == "stop":
+        threading.Thread(target=stop_when, args=(stop, pids.exists)).start()
+    with pytest.raises(Stopped if why == "stop" else StepError):
+        facts(program, tmp_path, stop=stop, seconds=600 if why == "stop" else 2)
+    for pid in map(int, pids.read_text().split()):
+        wait_for(lambda pid=pid: not is_alive(pid))  # type: ignore[misc]
+
+
+def test_a_kvm_that_does_not_work_is_followed_by_emulation(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(run.SETTINGS_ENV, raising=False)
+    program = child(
+        """read -r order
+if [ "$LIBGUESTFS_BACKEND_SETTINGS" = force_tcg ]; then echo '{"facts": {"roots": 0}}'
+else echo '{"failed": {"kind": "launch", "text": "signal 6"}}'; fi"""
+    )
+    monkeypatch.setattr(run, "KVM", tmp_path)
+    seen: list[str] = []
+    assert facts(program, tmp_path, report=lambda _done, _total, text: seen.append(text)).roots == 0
+    assert len(seen) == 1
+    assert "KVM does not work here" in seen[0]
+
+
+def test_the_child_notices_that_its_parent_was_killed(child: Child, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program = child(f"echo $$ >{pid}.new; mv {pid}.new {pid}; cat >/dev/null")
+    parent = os.fork()
+    if not parent:
+        try:
+            facts(program, tmp_path)
+        finally:
+            os._exit(1)
+    wait_for(pid.exists)
+    os.kill(parent, 9)
+    os.waitpid(parent, 0)
+    wait_for(lambda: not is_alive(int(pid.read_text())))
