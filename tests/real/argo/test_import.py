@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.operator.observe.grant import ALLOWED
+from steps.model.grants import ALLOWED
 from steps.model.kinds import CLAIM, MACHINE, STORAGE_CLASS
 from tests.real import scenario
 from tests.real.argo.ground import Ground, eventually

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.operator.observe.grant import ALLOWED
 from controller.operator.observe.secret import CONSENT, LABEL_CREDENTIALS
+from steps.model.grants import ALLOWED
 from steps.model.kinds import API_VERSION, Object
 from tests.real.cluster.chart import Chart
 from tests.real.cluster.lab import CommandError, Lab

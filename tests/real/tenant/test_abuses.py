@@ -12,9 +12,9 @@ import pytest
 
 from controller.operator.checkpods import objects as checkpods
 from controller.operator.checkpods.check import Owner
-from controller.operator.observe.grant import ALLOWED
 from controller.operator.observe.secret import CONSENT
 from steps.model import names
+from steps.model.grants import ALLOWED
 from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, SECRET, SOURCES, WORKFLOW, Kind, Object
 from steps.model.sources import SourceKind
 from steps.runtime.program import PLAN

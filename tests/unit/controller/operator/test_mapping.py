@@ -7,11 +7,11 @@ from typing import Any, Final
 import pytest
 
 from controller.operator.decide.status import MAPPING_RESOLVED
-from controller.operator.observe.grant import ALLOWED
 from controller.operator.options import References
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.workqueue import Queue
 from steps.model import names
+from steps.model.grants import ALLOWED
 from steps.model.kinds import CONFIG_MAP, IMPORT, IMPORT_MAPPING, Object
 from steps.model.plan import Attachment, Plan, UsedMapping
 from steps.runtime.program import PLAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_a_step_connects_to_its_source_by_the_proxy_of_its_plan(
         return nullcontext()
 
     monkeypatch.setenv("https_proxy", "http://of-the-installation:1")
-    monkeypatch.setattr(providers.importlib, "import_module", lambda _: SimpleNamespace(connect=connect))
+    monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(connect=connect))
     plan = a_plan().source.model_copy(update={"proxy": wanted})
     access = Access(plan=plan, credentials=tmp_path, stop=Stop(), run="r", step="s", state_folder=tmp_path)
     with providers.connect(access):

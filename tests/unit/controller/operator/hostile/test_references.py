@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import pytest
 
-from controller.operator.observe.grant import ALLOWED
 from controller.operator.observe.secret import CONSENT, LABEL_CREDENTIALS
 from controller.operator.options import Options, References
 from controller.operator.routing import SourceKey
 from controller.operator.sources.reconcile import SourceReconciler
+from steps.model.grants import ALLOWED
 from steps.model.kinds import IMPORT, REFERENCE_GRANT, SECRET, SOURCES, Object
 from steps.model.names import LABEL_RUN
 from steps.model.sources import SourceKind
