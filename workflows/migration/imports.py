@@ -111,12 +111,18 @@ def see(raw: Object) -> Seen:
     metadata = raw["metadata"]
     annotations = metadata.get("annotations") or {}
     status = ImportStatus.read(raw.get("status"))
-    phase, reason, message = judge(status, is_retried=RETRY in annotations)
+    is_unseen = int(metadata.get("generation") or 0) > status.observed_generation
+    is_retried = RETRY in annotations if status.import_status == ImportPhase.FAILED else is_unseen
+    phase, reason, message = judge(status, is_retried=is_retried)
     return Seen(str(metadata["name"]), str(metadata["uid"]), phase, reason, message)
 
 
 def judge(status: ImportStatus, *, is_retried: bool = False) -> tuple[VmPhase, str, str]:
-    """The phase of an import for its plan, the reason, and a short message if it failed."""
+    """The phase of an import for its plan, the reason, and a short message if it failed.
+
+    `is_retried` is whether a failed import is about to start again. A refused import starts again by itself
+    when it was corrected; until then it counts as failed, also with the annotation.
+    """
     summary = find(status.import_conditions, SUCCEEDED)
     reason = summary.reason if summary else ""
     if has_succeeded(status):

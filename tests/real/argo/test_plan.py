@@ -99,7 +99,7 @@ def test_thirty_vms_in_four_waves_with_a_failure_and_a_retry(
     size = -(-MANY // WAVES)
     plan = Plan(made)
     spec: dict[str, Any] = {
-        "vms": [{"name": names[0]}, {"folder": "prod"}],
+        "vms": [{"name": names[0]}, {"name": "vm-*"}],
         "template": {"importMapping": {"name": "networks"}},
         "waves": {"size": size},
         "limits": {"perHost": 6},

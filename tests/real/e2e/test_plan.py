@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -126,7 +127,7 @@ def test_a_plan_outside_its_windows_waits_and_ends_cleanly(disks: MakeDisk, tmp_
         out = tmp_path / "out"
         with harness.started(tmp_path, "run", "-f", given, "--into", out) as running:
             running.until(lambda: "The next window opens at" in running.err or None)
-            running.signal(harness.signal.SIGINT)
+            running.signal(signal.SIGINT)
             running.wait()
         assert simulator.tasks() == []
         assert json.loads((out / STATE).read_text())["status"]["phase"] == "WaitingForWindow"

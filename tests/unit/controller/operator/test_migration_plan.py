@@ -39,7 +39,7 @@ from tests.unit.controller.operator.plan_world import (
 from tests.unit.steps.targets.harvester.fake_cluster import Fault, KilledError
 from workflows.api.conditions import find
 
-TWO: Final = {"waves": {"size": 2}}
+TWO: Final[dict[str, Any]] = {"waves": {"size": 2}}
 
 
 def names(*numbers: int) -> list[str]:

@@ -11,7 +11,15 @@ from tests.unit.workflows.migration.plans import a_plan, a_vm
 from workflows.api.migration_plan import VmPhase
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, WorkflowReference
-from workflows.migration.imports import LONGEST_MESSAGE, is_owned, judge, manifest, retry_patch, spec_of
+from workflows.migration.imports import (
+    LONGEST_MESSAGE,
+    is_owned,
+    judge,
+    manifest,
+    retry_patch,
+    see,
+    spec_of,
+)
 
 ROWS = [{"name": "web-1", "overrides": {"memory": "8Gi", "networkMapping": []}}, {"name": "*"}]
 TEMPLATE = {"memory": "4Gi", "cpus": 2, "networkMapping": [{"sourceNetwork": "a", "destinationNetwork": "b"}]}
@@ -117,3 +125,21 @@ def test_a_message_is_short_and_printable() -> None:
     message = judge(status)[2]
     assert len(message) == LONGEST_MESSAGE
     assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("phase", "generation", "annotated", "expected"),
+    [
+        ("VMMigrationFailed", 1, False, VmPhase.FAILED),
+        ("VMMigrationFailed", 1, True, VmPhase.WAITING),
+        ("virtualMachineImportInvalid", 1, True, VmPhase.FAILED),
+        ("virtualMachineImportInvalid", 2, False, VmPhase.WAITING),
+    ],
+)
+def test_a_refused_import_holds_nothing_up_until_somebody_corrects_it(
+    phase: str, generation: int, annotated: bool, expected: VmPhase
+) -> None:
+    status = an_import_status(phase, "False", "Invalid").model_copy(update={"observed_generation": 1})
+    annotations = {"migration.harvesterhci.io/retry": "true"} if annotated else {}
+    metadata = {"name": "web", "uid": "u", "generation": generation, "annotations": annotations}
+    assert see({"metadata": metadata, "status": status.to_document()}).phase is expected
