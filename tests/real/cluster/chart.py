@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,12 @@ VALUES: Final[dict[str, Any]] = {
     # Here node and volume are chosen together, unlike with Harvester's own classes.
     "scratch": {"storageClass": "wffc"},
     "controller": {"debug": True, "recheckSeconds": 30},
-    "sourceNetwork": {"blocked": ["10.244.0.0/16", "10.96.0.0/16"]},
+    "sourceNetwork": {
+        "blocked": [
+            os.environ.get("LAB_POD_CIDR", "10.244.0.0/16"),
+            os.environ.get("LAB_SERVICE_CIDR", "10.96.0.0/16"),
+        ]
+    },
 }
 """Values that fit the lab."""
 
@@ -45,8 +51,8 @@ class Chart:
     def uninstall(self) -> None:
         self.lab.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")
 
-    def template(self) -> Object:
-        """The installed WorkflowTemplate, as Helm rendered it and the API server accepted it."""
-        found = self.lab.get(TEMPLATE, "vmferry-vmware")
+    def template(self, name: str = "vmferry-vmware") -> Object:
+        """An installed WorkflowTemplate, as Helm rendered it and the API server accepted it."""
+        found = self.lab.get(TEMPLATE, name)
         assert found is not None, "the chart is not installed"
         return found

@@ -76,3 +76,12 @@ def world(request: pytest.FixtureRequest, chart: Chart, vcenter: scenario.Scenar
     made.begin()
     yield made
     made.end()
+
+
+@pytest.fixture
+def alone(world: World) -> Iterator[World]:
+    """Only the test works on its imports."""
+    world.lab.scale_controller(0)
+    yield world
+    world.lab.reset()  # before a controller starts to reconcile these imports
+    world.lab.scale_controller(1)

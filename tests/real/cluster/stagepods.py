@@ -65,6 +65,14 @@ def record_result(lab: Lab, plan: Plan, machine: str) -> None:
     )
 
 
+def record_success(lab: Lab, plan: Plan, stage: str, disk: str) -> None:
+    """Add a stage of a disk to that Workflow. `hand-over` waits for `convert` there."""
+    inputs = {"parameters": [{"name": "disk", "value": disk}]}
+    node = {"id": f"{stage}-{disk}", "type": "Retry", "templateName": stage, "phase": "Succeeded"}
+    change: Object = {"status": {"nodes": {f"{stage}-{disk}": node | {"inputs": inputs}}}}
+    lab.cluster.patch(WORKFLOW, plan.run, change, lab.release)
+
+
 @dataclass(frozen=True)
 class Ended:
     """A stage's pod that has ended."""
@@ -85,6 +93,8 @@ class StagePods:
     plan: Plan
     records: dict[str, str] = field(default_factory=dict)
     """Results that later stages need, by file name."""
+    rows: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """What `admit` returned about a disk in addition to its id: where it lands."""
 
     def run(self, stage: str, disk: str = "") -> Ended:
         """Run one stage for one disk or for the VM; it is retried as the contract says.
@@ -139,14 +149,15 @@ class StagePods:
             "spec": {
                 "restartPolicy": "Never",
                 "serviceAccountName": given.get("serviceAccountName", spec["serviceAccountName"]),
-                "securityContext": spec["securityContext"],
+                "securityContext": given.get("securityContext", spec["securityContext"]),
                 "terminationGracePeriodSeconds": 5,
                 "initContainers": [self._init(one) for one in given.get("initContainers", [])],
                 "containers": [given["container"] | {"name": "main"}, *self._reader(stage)],
                 "volumes": given["volumes"],
             },
         }
-        return self._filled(self._patched(pod, given), disk)
+        filled: Object = json.loads(self._filled(json.dumps(self._patched(pod, given, disk)), disk))
+        return filled
 
     # --- inside
 
@@ -177,17 +188,23 @@ class StagePods:
             | {"name": "outputs", "command": ["python", "-c", READER], "args": files, "volumeMounts": mounts}
         ]
 
-    def _patched(self, pod: Object, stage: Object) -> Object:
-        """The pod with the token that the patches of the template give its program, if any."""
-        every, own = (json.loads(part.get("podSpecPatch", "{}")) for part in (self.template["spec"], stage))
+    def _patched(self, pod: Object, stage: Object, disk: str) -> Object:
+        """The pod with what the patches of the template give its program: a token, a volume with a disk."""
+        every, own = (
+            json.loads(self._filled(part.get("podSpecPatch", "{}"), disk))
+            for part in (self.template["spec"], stage)
+        )
         pod["spec"]["automountServiceAccountToken"] = every["automountServiceAccountToken"]
         for patch in own.get("containers", []):
             main = pod["spec"]["containers"][0]
-            main["volumeMounts"] = [*main["volumeMounts"], *patch["volumeMounts"]]
-            pod["spec"]["volumes"] = [*pod["spec"]["volumes"], *every["volumes"]]
+            for listed in ("volumeMounts", "volumeDevices"):
+                main[listed] = [*main.get(listed, []), *patch.get(listed, [])]
+            named = {mount["name"] for mount in main["volumeMounts"]}
+            token = [volume for volume in every["volumes"] if volume["name"] in named]
+            pod["spec"]["volumes"] = [*pod["spec"]["volumes"], *token]
         return pod
 
-    def _filled(self, pod: Object, disk: str) -> Object:
+    def _filled(self, text: str, disk: str) -> str:
         values = {
             "workflow.name": self.plan.run,
             "workflow.namespace": self.lab.release,
@@ -198,10 +215,9 @@ class StagePods:
             "workflow.parameters.keep-off": "false",
             "inputs.parameters.halt": "Skipped",
             "inputs.parameters.disk": disk,
+            **{f"inputs.parameters.{name}": value for name, value in self.rows.get(disk, {}).items()},
         }
-        text = MARK.sub(lambda mark: values[mark[0][2:-2].strip()], json.dumps(pod))
-        filled: Object = json.loads(text)
-        return filled
+        return MARK.sub(lambda mark: values[mark[0][2:-2].strip()], text)
 
     def _terminated(self, pod: str, container: str) -> Object | None:
         found = self.lab.get(POD, pod) or {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,15 +14,6 @@ from tests.real import scenario
 from tests.real.cluster.stagepods import StagePods, record_result
 from tests.real.cluster.world import World
 from tests.real.standins.process import eventually
-
-
-@pytest.fixture
-def alone(world: World) -> Iterator[World]:
-    """Only the test works on its imports."""
-    world.lab.scale_controller(0)
-    yield world
-    world.lab.reset()  # before a controller starts to reconcile these imports
-    world.lab.scale_controller(1)
 
 
 @pytest.mark.smoke

@@ -11,6 +11,7 @@ from controller.operator.act import objects
 from controller.operator.observe.checks import with_disk_format
 from controller.operator.observe.facts import parse
 from controller.operator.observe.request import spec_digest
+from controller.operator.observe.target import target_kind
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT, NAD, Object
@@ -66,7 +67,9 @@ class World:
         import_, fault = parse(raw)
         assert not fault
         secret, source, _ = self._manifests()
-        planned = plan(import_, VmwareSource.model_validate(source, by_alias=True), options.settings)
+        kind = target_kind(self.lab.cluster, import_.spec.target, options.target, None)
+        settings = options.settings.model_copy(update={"target": kind})
+        planned = plan(import_, VmwareSource.model_validate(source, by_alias=True), settings)
         planned = with_disk_format(self.lab.cluster, planned, options)
         made = objects.request(planned, spec_digest(import_.spec), options.namespace)
         self.lab.apply(made)

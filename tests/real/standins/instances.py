@@ -29,6 +29,8 @@ OVERHEAD_MIB: Final = 250
 """Approximately what KubeVirt adds to the guest's memory for QEMU and itself (GetMemoryOverhead)."""
 CPU_RATIO: Final = 10
 """KubeVirt's default cpuAllocationRatio: it requests a tenth of a processor for each of the guest's."""
+SCHEDULING: Final = ("nodeSelector", "affinity", "tolerations")
+"""Fields of an instance that its launcher's pod has, too (pkg/virt-controller/services/template.go)."""
 WATCHED: Final[tuple[Kind, ...]] = (INSTANCE, POD, CLAIM, VOLUME, NAD)
 Status = dict[str, Any]
 
@@ -244,8 +246,11 @@ def _pod(instance: Object, claims: list[Object]) -> Object:
         "kubevirt.io/created-by": metadata["uid"],
         "vm.kubevirt.io/name": metadata["name"],
     }
+    spec = instance["spec"]
+    scheduling = {name: spec[name] for name in SCHEDULING if spec.get(name)}
     return holder(
-        pod_name(instance), metadata["namespace"], labels, claims, owner(instance), QEMU, _resources(instance)
+        *(pod_name(instance), metadata["namespace"], labels, claims, owner(instance), QEMU),
+        *(_resources(instance), scheduling),
     )
 
 

@@ -16,7 +16,7 @@ class NoLabError(Exception):
 
 @dataclass(frozen=True)
 class Lab:
-    """`root`: the lab's file system as the host sees it."""
+    """`root`: the file system of the lab's first node as the host sees it."""
 
     kubeconfig: Path
     state: Path
@@ -31,18 +31,17 @@ class Lab:
             NoLabError: no lab is running, or the file is for another cluster.
         """
         folder, suffix = kubeconfig.resolve().parent, kubeconfig.name.removeprefix("kubeconfig")
-        noted = folder / f"state{suffix}" / "lab.pid"
-        root = (
-            Path("/proc") / (noted.read_text(encoding="utf-8").split()[0] if noted.exists() else "-") / "root"
-        )
+        root = _root(_state(kubeconfig))
         if not (kubeconfig.exists() and (root / "run/lab").exists()):
             raise NoLabError(f"no lab runs with {kubeconfig}: start it with tests/real/lab/up")
         return cls(kubeconfig, state or folder / f"standins{suffix}", backing or folder / "backing", root)
 
     def path(self, volume: Object) -> Path:
         """A volume of the lab's provisioner: a loop device, or the folder where it is mounted."""
-        path = volume["spec"]["local"]["path"]
-        return Path(path) if volume["spec"]["volumeMode"] == "Block" else self.root / path.lstrip("/")
+        path = str(volume["spec"]["local"]["path"])
+        if volume["spec"]["volumeMode"] == "Block":
+            return Path(path)
+        return self._root_of(node_of(volume)) / path.lstrip("/")
 
     def disk(self, api: Api, namespace: str, name: str) -> Path:
         """The file with the bytes of a bound claim: the device, or `disk.img` of KubeVirt and CDI."""
@@ -52,3 +51,25 @@ class Lab:
             raise LookupError(f"claim {namespace}/{name} has no volume")
         path = self.path(volume)
         return path if volume["spec"]["volumeMode"] == "Block" else path / "disk.img"
+
+    def _root_of(self, node: str) -> Path:
+        """The file system of a node: `tests/real/lab/node up` adds one whose name ends with -2."""
+        return _root(_state(self.kubeconfig) / "second") if node.endswith("-2") else self.root
+
+
+def node_of(volume: Object) -> str:
+    """The one node that can use a volume of the lab's provisioner."""
+    (term,) = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    ((name,),) = (one["values"] for one in term["matchExpressions"])
+    return str(name)
+
+
+def _state(kubeconfig: Path) -> Path:
+    """The folder of the first node, in which that of the second one is."""
+    resolved = kubeconfig.resolve()
+    return resolved.parent / f"state{resolved.name.removeprefix('kubeconfig')}"
+
+
+def _root(state: Path) -> Path:
+    noted = state / "lab.pid"
+    return Path("/proc") / (noted.read_text(encoding="utf-8").split()[0] if noted.exists() else "-") / "root"

@@ -27,8 +27,9 @@ def holder(
     owner: Object,
     user: int,
     resources: dict[str, Any] | None = None,
+    scheduling: Object | None = None,
 ) -> Object:
-    """The pod; Pod Security `restricted` accepts it."""
+    """The pod; Pod Security `restricted` accepts it. `scheduling` are fields of its spec."""
     named = {f"v{index}": claim for index, claim in enumerate(claims)}
     container = {
         "name": "compute",
@@ -52,6 +53,7 @@ def holder(
         "securityContext": {**ids, "seccompProfile": seccomp},
         "containers": [container],
         "volumes": volumes,
+        **(scheduling or {}),
     }
     metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner]}
     return {"apiVersion": POD.api_version, "kind": POD.kind, "metadata": metadata, "spec": spec}
