@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import pytest
 
-from controller.operator.observe.grant import ALLOWED
 from controller.operator.routing import PLAN_SECONDS, EventRouter, ImportKey, SourceKey
 from controller.operator.workqueue import Queue
 from steps.model.contract import Exit
+from steps.model.grants import ALLOWED
 from steps.model.kinds import (
     IMPORT,
     IMPORT_MAPPING,
