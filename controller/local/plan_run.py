@@ -142,6 +142,7 @@ class PlanRun:
         try:
             while await self._step():
                 pass
+            self._decide()  # what the last imports came to
         finally:
             ticker.cancel()
         return self._status
@@ -158,6 +159,8 @@ class PlanRun:
             self._start(name)
         is_over = found.phase in (PlanPhase.SUCCEEDED, PlanPhase.FAILED)
         can_wait = found.seconds is not None and found.phase not in _PERSON
+        if not self._tasks and (found.start or found.retry):
+            return True  # none of them needed a process
         if not self._tasks and (is_over or not can_wait):
             return False
         if not self._tasks and found.message != self._told:

@@ -94,7 +94,7 @@ def test_thirty_vms_in_four_waves_with_a_failure_and_a_retry(
 ) -> None:
     names = [f"vm-{number:02}" for number in range(MANY)]
     tools = {names[0]: "notInstalled"}  # it runs and cannot be shut down: `preflight` refuses it
-    vms = [a_vm(tmp_path, name, mib=8, folder="prod", tools=tools.get(name, "running")) for name in names]
+    vms = [a_vm(tmp_path, name, mib=8, tools=tools.get(name, "running")) for name in names]
     made = make([*vms, a_vm(tmp_path, "other", mib=8)])
     size = -(-MANY // WAVES)
     plan = Plan(made)
