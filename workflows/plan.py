@@ -19,6 +19,7 @@ from steps.model.plan import (
     DiskFormat,
     DiskRule,
     DiskWay,
+    GuestPlan,
     ImportRef,
     InterfaceModel,
     MacPolicy,
@@ -76,6 +77,7 @@ def plan(
         *import_reasons(import_),
         *form_reasons(import_.spec, settings, mapping),
         *vm_settings.reasons(import_.spec, settings),
+        *guest_reasons(import_.spec, settings),
         *(import_mapping.reasons(mapping) if mapping is not None else ()),
         *source_reasons(source, local_files=settings.local_files),
     ]
@@ -104,6 +106,7 @@ def plan(
         target=target_plan(import_, settings, SourceKind(source.kind), mapping),
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
+        guest=GuestPlan(inspect=_is_inspected(spec)),
         scratch=settings.scratch,
         limits=settings.limits,
     )
@@ -224,6 +227,19 @@ def form_reasons(
                     f"class {name} cannot be given to another namespace (setting kubevirt.pullClasses); "
                     f"{'use another class' if named else 'write another storageClass into the row'}"
                 )
+
+
+def guest_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:
+    """What is asked for about the guest, and cannot be done here."""
+    if _is_inspected(spec) and settings.mounts_claims:
+        yield (
+            "spec.guest.inspect is true, but in a cluster vmferry cannot look into disks yet; remove it, or "
+            "import with `vmferry run`"
+        )
+
+
+def _is_inspected(spec: VirtualMachineImportSpec) -> bool:
+    return spec.guest is not None and bool(spec.guest.inspect)
 
 
 def _mode_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:

@@ -357,6 +357,13 @@ class TargetPlan(Document):
     """Whether to reuse an image with this import's name but without a digest (Harvester)."""
 
 
+class GuestPlan(Document):
+    """What happens with the guest's system before the disks are handed on."""
+
+    inspect: bool = False
+    """Whether the disks are looked into."""
+
+
 class ScratchPlan(Document):
     """The scratch claim of a disk in a cluster."""
 
@@ -399,5 +406,6 @@ class Plan(Document):
     target: TargetPlan
     approvals: tuple[Gate, ...] = ()
     on_failure: OnFailure = OnFailure.KEEP_OFF
+    guest: GuestPlan = _left_out(GuestPlan())
     scratch: ScratchPlan = ScratchPlan()
     limits: ImportLimits = ImportLimits()

@@ -17,6 +17,7 @@ from steps.model.kinds import API_VERSION, GROUP
 from steps.model.plan import ClusterTarget, DiskForm, Gate, InterfaceModel, MacPolicy, OnFailure
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
+from workflows.api.guest import GuestSettings
 from workflows.api.vm import VirtualMachineSettings
 
 
@@ -279,6 +280,11 @@ class VirtualMachineImportSpec(Model):
         default=None,
         description="What the new VM gets in addition to what it has at its source: labels, scheduling, run "
         "strategy, power state, instancetype, a patch.",
+        json_schema_extra=STRICT,
+    )
+    guest: GuestSettings | None = Field(
+        default=None,
+        description="What happens with the system on the disks before they are handed to the target.",
         json_schema_extra=STRICT,
     )
     dry_run: Flag | None = Field(
