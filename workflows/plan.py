@@ -19,6 +19,7 @@ from steps.model.plan import (
     DiskFormat,
     DiskRule,
     DiskWay,
+    GuestPlan,
     ImportRef,
     InterfaceModel,
     MacPolicy,
@@ -82,6 +83,7 @@ def plan(
         *mark_reasons(import_.spec, SourceKind(source.kind)),
         *form_reasons(import_.spec, settings, mapping),
         *vm_settings.reasons(import_.spec, settings),
+        *guest_reasons(import_.spec, settings),
         *(import_mapping.reasons(mapping) if mapping is not None else ()),
         *source_reasons(source, local_files=settings.local_files),
         *profile_reasons(import_.spec, source, settings),
@@ -116,6 +118,7 @@ def plan(
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
         mark=source_mark(spec),
+        guest=GuestPlan(inspect=_is_inspected(spec)),
         scratch=values.scratch or settings.scratch,
         profile=profile,
         pods=values.pods,
@@ -285,6 +288,19 @@ def form_reasons(
                     f"class {name} cannot be given to another namespace (setting kubevirt.pullClasses); "
                     f"{'use another class' if named else 'write another storageClass into the row'}"
                 )
+
+
+def guest_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:
+    """What is asked for about the guest, and cannot be done here."""
+    if _is_inspected(spec) and settings.mounts_claims:
+        yield (
+            "spec.guest.inspect is true, but in a cluster vmferry cannot look into disks yet; remove it, or "
+            "import with `vmferry run`"
+        )
+
+
+def _is_inspected(spec: VirtualMachineImportSpec) -> bool:
+    return spec.guest is not None and bool(spec.guest.inspect)
 
 
 def _mode_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:

@@ -107,6 +107,10 @@ class Stage:
     volume: bool = False
     """Whether it works on the disk itself: if disks land on their volumes, that volume is mounted, and
     scratch has only the records of the landing."""
+    scratches: bool = False
+    """Whether the scratch of every disk of the VM is mounted."""
+    asked: bool = False
+    """Whether it runs only if the import asks for it (`steps.model.plan.GuestPlan`)."""
     scratch_unless: Capability | None = None
     """If the target can do this, the parallel stage mounts scratch instead: a claim has one pod at a time."""
     address: bool = False
@@ -205,9 +209,20 @@ STAGES: Final[tuple[Stage, ...]] = (
         weight=10,
     ),
     Stage(
+        "inspect",
+        "Look into the disks: the operating system, its drivers, what stands in the way",
+        after=("convert",),
+        identity=Identity.DATA,
+        image=Image.DISK,
+        in_transfer=True,
+        scratches=True,
+        asked=True,
+        documents=("guest.json",),
+    ),
+    Stage(
         "serve",
         "Serve the disk with nginx until the target has downloaded it",
-        after=("convert",),
+        after=("inspect",),
         identity=Identity.SERVE,
         scope=Scope.DISK,
         image=Image.SERVE,
@@ -222,7 +237,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage(
         "image",
         "Create an image from the disk at the target and wait until it is ready",
-        after=("convert",),
+        after=("inspect",),
         identity=Identity.TARGET,
         scope=Scope.DISK,
         image=Image.TARGET,
@@ -363,17 +378,18 @@ runs while the VM is shut down and its disks are copied, and costs no downtime.
 
 
 def stages_for(
-    target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False
+    target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False, inspect: bool = False
 ) -> tuple[Stage, ...]:
     """The rows that apply to a target and a way of its disks. Edges skip over the rows that do not apply.
 
-    With `embedded`, the stages run as local processes, so scratch is in folders.
+    With `embedded`, the stages run as local processes, so scratch is in folders. With `inspect`, the import
+    asks for an inspection: then the disks wait for each other before they are handed on.
     """
     able = CAPABILITIES[target] - ({Capability.CLAIMS} if embedded else set())
     ways = ways_of(way)
     others = _IF_ALL_LAND if way is DiskWay.LAND else ()
     rows = {stage.name: stage for stage in (*STAGES, *others)}
-    kept = [stage for stage in rows.values() if _applies(stage, able, ways)]
+    kept = [stage for stage in rows.values() if _applies(stage, able, ways) and (inspect or not stage.asked)]
     names = {stage.name for stage in kept}
     return tuple(_fit(stage, rows, names, able, ways) for stage in kept)
 
@@ -383,9 +399,12 @@ def ways_of(way: DiskWay) -> frozenset[DiskWay]:
     return frozenset({DiskWay.PULL, DiskWay.LAND}) if way is DiskWay.MIXED else frozenset({way})
 
 
-def planned_names(target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False) -> list[str]:
+def planned_names(
+    target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False, inspect: bool = False
+) -> list[str]:
     """The stages of an import that succeeds, in order."""
-    return [stage.name for stage in stages_for(target, way, embedded=embedded) if stage.name != HALT]
+    rows = stages_for(target, way, embedded=embedded, inspect=inspect)
+    return [stage.name for stage in rows if stage.name != HALT]
 
 
 def _applies(stage: Stage, able: frozenset[Capability], ways: frozenset[DiskWay]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -23,6 +23,7 @@ from steps.guest.run import DiskImage
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.guest import DiskFile
 from steps.model.guest_judge import judged
+from steps.model.plan import Plan
 from steps.model.scratch import Ready
 from steps.runtime.stop import Stop
 
@@ -68,11 +69,11 @@ def inspect(
 
     The disks are only read. The command needs libguestfs: a small virtual machine reads the file systems.
     """
-    images = _images(paths, disk_format)
+    images = _images(paths, disk_format)  # `qemu.info` refuses those that refer to other files
+    sizes = [qemu.info(image.path, image.format).virtual_size for image in images]
     stop = Stop()
-    stop.on_signals()
     try:
-        with temporary_folder() as temp, _Progress() as progress:
+        with _signals(stop), temporary_folder() as temp, _Progress() as progress:
             folder = temp.path / "run"
             folder.mkdir()
             facts = run.read_facts(images, folder, report=progress.show, stop=stop, seconds=timeout)
@@ -80,8 +81,8 @@ def inspect(
         print_error("stopped")
         return Exit.STOPPED if stop.signal == signal.SIGTERM else INTERRUPTED
     disks = [
-        DiskFile(device=device, name=image.path.name, format=image.format, size=_size(image))
-        for device, image in zip(facts.devices, images, strict=False)
+        DiskFile(device=device, name=image.path.name, format=image.format, size=size)
+        for device, image, size in zip(facts.devices, images, sizes, strict=False)
     ]
     guest = judged(facts, disks)
     if output is OutputFormat.TABLE:
@@ -89,6 +90,28 @@ def inspect(
     else:
         dump(guest.model_dump(by_alias=True, mode="json"), output)
     return Exit.DONE
+
+
+@contextlib.contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    """While it lasts, Ctrl-C and SIGTERM set the flag, so that the inspection ends in order."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop.on_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def require_tools(plans: Iterable[Plan]) -> None:
+    """Refuse imports that ask for an inspection where it is not possible, before anything is changed.
+
+    Raises:
+        StepError: INVALID.
+    """
+    if any(plan.guest.inspect for plan in plans):
+        run.require()
 
 
 class _Progress(contextlib.AbstractContextManager["_Progress"]):
@@ -111,10 +134,10 @@ class _Progress(contextlib.AbstractContextManager["_Progress"]):
 
 
 def _images(paths: Sequence[Path], disk_format: str | None) -> list[DiskImage]:
-    """The disks to inspect, each of a known format and without references to other files.
+    """The disks to inspect, each of a known format.
 
     Raises:
-        StepError: NOT_FOUND, INVALID, BUSY; as `qemu.info`.
+        StepError: NOT_FOUND, INVALID, BUSY, UNSUPPORTED.
     """
     if disk_format is not None and disk_format not in FORMATS.values():
         known = ", ".join(sorted(set(FORMATS.values())))
@@ -129,8 +152,6 @@ def _images(paths: Sequence[Path], disk_format: str | None) -> list[DiskImage]:
         raise StepError(
             Exit.UNSUPPORTED, f"{len(images)} disks are too many", f"at most {MOST_DISKS} can be inspected"
         )
-    for image in images:
-        qemu.info(image.path, image.format)
     return images
 
 
@@ -183,10 +204,6 @@ def _number(path: Path) -> tuple[int, ...]:
     return tuple(
         int(number) for number in re.findall(r"disk-([0-9]{1,3})", f"{path.parent.name}/{path.name}")
     )
-
-
-def _size(image: DiskImage) -> int:
-    return qemu.info(image.path, image.format).virtual_size
 
 
 def register() -> None:

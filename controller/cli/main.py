@@ -171,6 +171,7 @@ def run(
     selected = selecting.select(given, settings, mappings, vm or (), source)
     jobs = selected.jobs
     resolve.refuse_landing(jobs)
+    inspection.require_tools([job.plan for job in jobs])
     target = cluster_target.from_environment(os.environ) if to is not TargetKind.DIRECTORY else None
     if target is not None:
         cluster_target.check([job.plan for job in jobs], target)

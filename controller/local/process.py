@@ -137,6 +137,7 @@ class Launcher:
         )
         argv += ["--into", str(self._rundir.root)]
         argv += ["--disk", disk] if disk else []
+        argv += ["--disks", str(self._rundir.scratches)] if stage.scratches and not program else []
         if program:
             return argv
         argv += self.options.get(stage.name, ())

@@ -38,9 +38,14 @@ class RunDir:
         self.logs = self.notes / "logs"
         self._reserve = self.notes / "reserve"
 
+    @property
+    def scratches(self) -> Path:
+        """The folder with the scratch of every disk."""
+        return self.notes / "scratch"
+
     def scratch(self, name: str) -> Path:
         """The folder that attempts share: of a disk, or of a stage of the whole VM."""
-        return self.notes / "scratch" / name
+        return self.scratches / name
 
     def log(self, stage: str, disk: str | None) -> Path:
         """The log of all attempts of a stage."""

@@ -18,6 +18,7 @@ from controller.local.rundir import RunDir
 from controller.units import size
 from steps.model.collisions import Reservations
 from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.guest import GUEST, Guest
 from steps.model.machine import Machine, Severity
 from steps.model.mapping import shape
 from steps.model.plan import Plan
@@ -98,7 +99,7 @@ class Runner:
         self._first_delay = first_delay
         self._stopping = asyncio.Event()
         self._plan = Plan.load(rundir.request / PLAN)
-        stages = stages_for(self._plan.target.kind, embedded=True)
+        stages = stages_for(self._plan.target.kind, embedded=True, inspect=self._plan.guest.inspect)
         self._stages = [stage for stage in stages if stage.scope is not Scope.EXIT]
         self._exit = [stage for stage in stages if stage.scope is Scope.EXIT]
         self._disks: tuple[str, ...] = ()
@@ -119,6 +120,7 @@ class Runner:
         self._warn_of_room()
         async with self._slots.machines:
             await self._run_stages(self._stages_in(TRANSFER, DISKS))
+        self._warn_of_guest()
         await self._run_stages(self._stages_in(FINISH))
         await self._exit_handler()
         phase = self._record.finish(message=STOPPED if self._stopping.is_set() else "")
@@ -354,6 +356,17 @@ class Runner:
                 f"{self._rundir.root} has {size(free)} free, and the disks use {size(used)} at the source: "
                 "the copy may not fit"
             )
+
+    def _warn_of_guest(self) -> None:
+        """Show what an inspection has found: the verdict, and the concerns that a person should read."""
+        document = self._rundir.request / GUEST
+        if not self._plan.guest.inspect or not document.exists():
+            return
+        guest = Guest.load(document)
+        self._warn(f"guest: {guest.verdict.text}")
+        for concern in guest.concerns:
+            if concern.severity is Severity.WARN and concern.message != guest.verdict.text:
+                self._warn(f"guest: {concern}")
 
     def _warn_of_admission(self) -> None:
         """Warn about changes that the target would make, and about what could not be checked."""

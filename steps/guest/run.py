@@ -110,7 +110,20 @@ def read_facts(
                 str(error),
                 f"check with libguestfs-test-tool; it needs the packages {PACKAGES}",
             ) from None
-    raise StepError(
+    raise _not_installed()
+
+
+def require(pythons: Sequence[str] = PYTHONS) -> None:
+    """Raise StepError (INVALID) if libguestfs is missing. It does not start the appliance."""
+    for python in dict.fromkeys(pythons):
+        argv = [python, "-I", "-c", "import guestfs"]
+        if Path(python).exists() and not subprocess.run(argv, capture_output=True, check=False).returncode:
+            return
+    raise _not_installed()
+
+
+def _not_installed() -> StepError:
+    return StepError(
         Exit.INVALID,
         "libguestfs is not installed",
         "no Python here has its binding",

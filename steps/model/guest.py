@@ -6,12 +6,14 @@ No text of the guest's files is kept, because files of the network's configurati
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from steps.model.document import Document
 from steps.model.machine import Concern
+
+GUEST: Final = "guest.json"
 
 
 class Answer(enum.StrEnum):

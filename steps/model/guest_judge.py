@@ -133,6 +133,8 @@ def _without_system(facts: Facts) -> Iterator[Concern]:
             f"{_listed(one.device for one in locked)} is encrypted by {kinds}, so no system can be seen",
             "the disks are left as they are",
         )
+    elif any(one.dirty for one in facts.file_systems):
+        yield _dirty(facts)
     elif facts.incomplete_groups:
         yield warn(
             "guest-disk-missing",
@@ -161,13 +163,17 @@ def _suspended(facts: Facts, system: SystemFacts) -> Iterator[Concern]:
             "its file systems must not be changed: start it at its source, and shut it down completely "
             "(Windows: shutdown /s /t 0)",
         )
-    dirty = [one.device for one in facts.file_systems if one.dirty]
-    if dirty:
-        yield warn(
-            "guest-dirty",
-            f"the NTFS file system on {_listed(dirty)} is marked dirty",
-            "it must not be changed: start the VM at its source, run chkdsk, and shut it down",
-        )
+    if any(one.dirty for one in facts.file_systems):
+        yield _dirty(facts)
+
+
+def _dirty(facts: Facts) -> Concern:
+    dirty = _listed(one.device for one in facts.file_systems if one.dirty)
+    return warn(
+        "guest-dirty",
+        f"the NTFS file system on {dirty} is marked dirty",
+        "it must not be changed: start the VM at its source, run chkdsk, and shut it down",
+    )
 
 
 def _full(system: SystemFacts) -> Iterator[Concern]:
@@ -210,7 +216,7 @@ def _system(facts: Facts, system: SystemFacts) -> GuestSystem:
         family="linux" if system.type == "linux" else "windows" if system.type == "windows" else "other",
         product=_product(system),
         release=f"{system.major}.{system.minor}" if system.major else "",
-        arch=system.arch,
+        arch=system.arch if system.arch != "unknown" else "",
         package_format=system.package_format if system.package_format != "unknown" else "",
         root=system.root,
         boot_disk=_boot_disk(facts, system),
@@ -257,7 +263,9 @@ def _product(system: SystemFacts) -> str:
     """Its name; some systems report only their release (a Debian without /etc/os-release)."""
     if any(letter.isalpha() for letter in system.product):
         return system.product
-    return " ".join(part for part in (system.distro or system.type or "unknown", system.product) if part)
+    return " ".join(
+        part for part in ((system.distro or system.type or "unknown").capitalize(), system.product) if part
+    )
 
 
 def _named(system: SystemFacts) -> str:

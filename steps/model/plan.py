@@ -401,6 +401,13 @@ class TargetPlan(Document):
     """Whether to reuse an image with this import's name but without a digest (Harvester)."""
 
 
+class GuestPlan(Document):
+    """What happens with the guest's system before the disks are handed on."""
+
+    inspect: bool = False
+    """Whether the disks are looked into."""
+
+
 class ScratchPlan(Document):
     """The scratch claim of a disk in a cluster."""
 
@@ -445,6 +452,7 @@ class Plan(Document):
     on_failure: OnFailure = OnFailure.KEEP_OFF
     mark: SourceMark = _left_out(SourceMark())
     """How the VM at the source is marked after a success."""
+    guest: GuestPlan = _left_out(GuestPlan())
     scratch: ScratchPlan = ScratchPlan()
     profile: str = _left_out("")
     """The profile of the installation that the run began with."""

@@ -18,6 +18,7 @@ from steps.model.plan import Bus, ClusterTarget, DiskForm, Gate, InterfaceModel,
 from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
+from workflows.api.guest import GuestSettings
 from workflows.api.vm import VirtualMachineSettings
 
 
@@ -487,6 +488,11 @@ class VirtualMachineImportSpec(Model):
         default=None,
         description="What the new VM gets in addition to what it has at its source: labels, scheduling, run "
         "strategy, power state, instancetype, a patch. The default is nothing.",
+        json_schema_extra=STRICT,
+    )
+    guest: GuestSettings | None = Field(
+        default=None,
+        description="What happens with the system on the disks before they are handed to the target.",
         json_schema_extra=STRICT,
     )
     dry_run: Flag | None = Field(

@@ -104,3 +104,26 @@ def test_what_stands_twice_or_has_no_effect_is_refused(spec: dict[str, Any], wor
     with pytest.raises(Invalid) as caught:
         planned(**spec)
     assert words in str(caught.value)
+
+
+def test_a_local_import_may_ask_for_an_inspection() -> None:
+    made = plan(an_import(guest={"inspect": True}), a_source(), Settings(mounts_claims=False))
+    assert made.guest.inspect
+    assert '"guest"' in made.to_json()
+
+
+@pytest.mark.parametrize("guest", [None, {}, {"inspect": None}, {"inspect": False}])
+def test_without_the_wish_the_request_is_the_same_as_ever(guest: Any) -> None:
+    made = planned(guest=guest)
+    assert made == planned()
+    assert "guest" not in made.to_json()
+
+
+def test_a_cluster_refuses_an_inspection_and_says_what_to_do() -> None:
+    with pytest.raises(Invalid) as caught:
+        planned(guest={"inspect": True})
+    (reason,) = caught.value.reasons
+    assert reason.startswith(
+        "spec.guest.inspect is true, but in a cluster vmferry cannot look into disks yet"
+    )
+    assert "vmferry run" in reason

@@ -112,7 +112,7 @@ def test_no_stage_has_both_the_credentials_of_the_source_and_the_api() -> None:
 def test_stages_that_read_foreign_data_may_only_report() -> None:
     """`serve` reads the disk's bytes and parses nothing; `image` only names them to the target."""
     reading = {stage.name for stage in STAGES if stage.credentials or stage.image is Image.DISK}
-    assert reading == {"preflight", "poweroff", "export", "convert", "release-source"}
+    assert reading == {"preflight", "poweroff", "export", "convert", "inspect", "release-source"}
     assert {stage_named(name).identity for name in reading} == {Identity.DATA}
     assert {stage.name for stage in STAGES if stage.identity is Identity.DATA} == reading
 
@@ -169,3 +169,20 @@ def test_a_stage_is_found_by_name() -> None:
 def test_both_targets_in_a_cluster_have_the_same_stages_so_one_template_fits_both() -> None:
     assert stages_for(TargetKind.KUBEVIRT) == stages_for(TargetKind.HARVESTER)
     assert stages_for(TargetKind.KUBEVIRT, embedded=True) == stages_for(TargetKind.HARVESTER, embedded=True)
+
+
+@pytest.mark.parametrize("target", TargetKind)
+def test_without_an_inspection_the_disks_flow_independently(target: TargetKind) -> None:
+    plain = {stage.name: stage.after for stage in stages_for(target)}
+    assert "inspect" not in plain
+    assert plain["image"] == ("convert",)
+
+
+@pytest.mark.parametrize("target", TargetKind)
+def test_with_an_inspection_it_stands_between_the_stages_of_the_disks(target: TargetKind) -> None:
+    rows = {stage.name: stage.after for stage in stages_for(target, embedded=True, inspect=True)}
+    assert rows["inspect"] == ("convert",)
+    assert rows["image"] == ("inspect",)
+    assert rows.get("serve", ("inspect",)) == ("inspect",)
+    others = {stage.name for stage in stages_for(target, embedded=True)}
+    assert set(rows) - others == {"inspect"}

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from controller.cli import inspection
 from controller.cli.guest_view import render
 from controller.cli.main import attempt
 from controller.local.rundir import RunDir
 from steps.disk import qemu
 from steps.guest import run
-from steps.model.contract import Exit, Stopped
+from steps.model.contract import Exit, StepError, Stopped
 from steps.model.guest_facts import Facts
 from steps.model.guest_judge import judged
+from steps.model.plan import GuestPlan
 from tests.unit.builders import a_plan
 from tests.unit.steps.model.test_guest_judge import NO_VIRTIO, a_linux, facts
 
@@ -169,6 +171,20 @@ def test_no_text_of_the_guest_reaches_the_terminal_unescaped() -> None:
     assert "\u202e" not in text
     assert "\r" not in text
     assert "Debian\\x1b[2J\\u202e\\x0a\\x0d12" in text
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_an_import_with_an_inspection_needs_libguestfs_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, is_asked: bool
+) -> None:
+    monkeypatch.setattr(run.require, "__defaults__", ((),))
+    plan = a_plan().model_copy(update={"guest": GuestPlan(inspect=is_asked)})
+    if not is_asked:
+        inspection.require_tools([plan])
+        return
+    with pytest.raises(StepError, match="libguestfs is not installed") as failure:
+        inspection.require_tools([plan])
+    assert failure.value.code is Exit.INVALID
 
 
 def test_a_disk_that_qemu_img_refuses_is_not_inspected(

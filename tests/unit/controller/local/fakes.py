@@ -16,7 +16,7 @@ from steps.model import names
 from steps.model.collisions import Reservations
 from steps.model.contract import Exit
 from steps.model.machine import Machine
-from steps.model.plan import TargetKind
+from steps.model.plan import GuestPlan, TargetKind
 from steps.runtime.program import MACHINE
 from tests.unit.builders import a_disk, a_machine, a_plan
 from workflows.stages import Scope, Stage, stages_for
@@ -100,10 +100,15 @@ class FakeLauncher(Launcher):
 
 
 def exit_codes(
-    disks: Sequence[str], target: TargetKind = TargetKind.DIRECTORY, /, **changed: Sequence[int]
+    disks: Sequence[str],
+    target: TargetKind = TargetKind.DIRECTORY,
+    guest: GuestPlan | None = None,
+    /,
+    **changed: Sequence[int],
 ) -> dict[str, Sequence[int]]:
     """Every stage of a target succeeds at once, except the given ones (`export_disk_0=[30, 0]`)."""
-    rows = [stage for stage in stages_for(target, embedded=True) if not stage.gate]
+    wanted = guest is not None and guest.inspect
+    rows = [stage for stage in stages_for(target, embedded=True, inspect=wanted) if not stage.gate]
     names = [stage.name for stage in rows if stage.scope is not Scope.DISK]
     names += [f"{stage.name} {disk}" for disk in disks for stage in rows if stage.scope is Scope.DISK]
     codes: dict[str, Sequence[int]] = {name: [0] for name in names}
@@ -143,13 +148,15 @@ class Import:
         *,
         name: str = "web",
         reservations: Reservations | None = None,
+        guest: GuestPlan | None = None,
     ) -> None:
         self.target = target
+        self._guest = guest or GuestPlan()
         self._reservations = reservations
         self.rundir = RunDir(folder)
         self.disks = tuple(f"disk-{number}" for number in range(disks))
         self._machine = a_machine(disks=tuple(a_disk(number) for number in range(disks)))
-        self.rundir.create(a_plan(kind=target, name=name), {})
+        self.rundir.create(a_plan(kind=target, name=name).model_copy(update={"guest": self._guest}), {})
         self._saved = Saved()
         self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
@@ -168,7 +175,8 @@ class Import:
         """Run to the end; all configured exit codes must be used."""
 
         async def go() -> Phase:
-            return await self.runner(exit_codes(self.disks, self.target, **changed)).run()
+            codes = exit_codes(self.disks, self.target, self._guest, **changed)
+            return await self.runner(codes).run()
 
         return asyncio.run(go())
 

@@ -224,6 +224,11 @@ def test_a_dirty_ntfs_is_left_alone() -> None:
     leave(guest, "guest-dirty", "/dev/sda2 is marked dirty")
 
 
+def test_a_dirty_ntfs_that_cannot_be_mounted_is_the_reason_why_no_system_was_found() -> None:
+    guest = judged(facts(file_systems=({"device": "/dev/sda2", "kind": "ntfs", "dirty": True},)))
+    leave(guest, "guest-dirty", "/dev/sda2 is marked dirty")
+
+
 NO_VIRTIO: Final = {"kernels": (a_kernel(in_initramfs=("ahci", "sd_mod")),)}
 
 
