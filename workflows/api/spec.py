@@ -492,7 +492,8 @@ class VirtualMachineImportSpec(Model):
     )
     guest: GuestSettings | None = Field(
         default=None,
-        description="What happens with the system on the disks before they are handed to the target.",
+        description="What happens with the system on the disks before they are handed to the target. The "
+        "default is nothing.",
         json_schema_extra=STRICT,
     )
     dry_run: Flag | None = Field(
