@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a Debian host for `make demo` and `make test`; a second call takes a moment.
-#   prepare.sh packages python docs mutants vcenter guest kubevirt crds policies helm buildah syft openstack ovirt
+#   prepare.sh packages python docs mutants vcenter guest libguestfs kubevirt crds policies helm buildah syft openstack ovirt
 #   any of these, in this order
 # Everything is under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
@@ -43,10 +43,17 @@ missing() {
   done
   while read -r name; do
     dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null | grep -q 'install ok installed' || echo "$name"
-  done < <(grep -hv '^#' tests/real/guest/packages.txt tests/real/inspection/packages.txt)
-  # The appliance of libguestfs runs the kernel of any such package.
-  compgen -G '/boot/vmlinuz-*' >/dev/null || echo linux-image-cloud-amd64
+  done < <(grep -v '^#' tests/real/guest/packages.txt)
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+}
+
+missing_libguestfs() {
+  local name
+  while read -r name; do
+    dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null | grep -q 'install ok installed' || echo "$name"
+  done < <(grep -v '^#' tests/real/inspection/packages.txt)
+  # Its appliance runs the kernel of any such package.
+  compgen -G '/boot/vmlinuz-*' >/dev/null || echo linux-image-cloud-amd64
 }
 
 install() { # keeps Debian packages from starting services
@@ -61,9 +68,13 @@ install() { # keeps Debian packages from starting services
   return $status
 }
 
-packages() {
+packages() { install_what missing; }
+
+libguestfs() { install_what missing_libguestfs; } # looks into disks; large, so the demo does without it
+
+install_what() { # install_what COMMAND: the packages that it prints
   local names
-  mapfile -t names < <(missing | sort -u)
+  mapfile -t names < <("$1" | sort -u)
   [ ${#names[@]} -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] || die "Debian packages are missing: ${names[*]}; as root, run: apt-get install -y ${names[*]}"
   command -v apt-get >/dev/null || die "apt-get is missing; install the equivalents of: ${names[*]}"
@@ -156,10 +167,10 @@ guest() { # prints its own progress and skips what is unchanged
 }
 
 [ $# -gt 0 ] ||
-  die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|policies|helm|buildah|syft|openstack|ovirt ..."
+  die "usage: $0 packages|python|docs|mutants|vcenter|guest|libguestfs|kubevirt|crds|policies|helm|buildah|syft|openstack|ovirt ..."
 for what in "$@"; do
   case $what in
-  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | policies | helm | buildah | syft | openstack | ovirt) "$what" ;;
+  packages | python | docs | mutants | vcenter | guest | libguestfs | kubevirt | crds | policies | helm | buildah | syft | openstack | ovirt) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

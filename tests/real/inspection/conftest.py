@@ -50,9 +50,9 @@ def missing() -> str:
     """Why libguestfs cannot be used here; "" if it can."""
     have = subprocess.run([PYTHON, "-I", "-c", "import guestfs"], capture_output=True, check=False)
     if have.returncode:
-        return "the binding of libguestfs is missing: run tests/prepare.sh packages"
+        return "the binding of libguestfs is missing: run tests/prepare.sh libguestfs"
     if not any(Path("/boot").glob("vmlinuz-*")) and "LIBGUESTFS_PATH" not in os.environ:
-        return "no kernel is in /boot, which the appliance of libguestfs needs: run tests/prepare.sh packages"
+        return "no kernel is in /boot, which the appliance of libguestfs needs: run tests/prepare.sh libguestfs"
     return ""
 
 
