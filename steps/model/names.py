@@ -95,7 +95,7 @@ def volumes(workflow: str) -> str:
 
 
 def owner(run: str) -> str:
-    """ConfigMap in the namespace of the VM, if that is not the import's: it owns what the run makes there."""
+    """Lease in the namespace of the VM, if that is not the import's: it owns what the run makes there."""
     return f"{run}-owner"
 
 

@@ -47,7 +47,7 @@ from controller.operator.options import Options
 from controller.operator.telemetry import lines
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object, kind_of
+from steps.model.kinds import CONFIG_MAP, IMPORT, LEASE, SECRET, WORKFLOW, Kind, Object, kind_of
 from steps.model.plan import DiskWay, Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 from steps.targets.cluster.ownership import is_of_run
@@ -239,9 +239,9 @@ class Actor:
         if plan is None or plan.target.namespace == self._facts.namespace:
             return
         name, namespace = names.owner(run), plan.target.namespace
-        owner = self._cluster.get(CONFIG_MAP, name, namespace)
+        owner = self._cluster.get(LEASE, name, namespace)
         if owner is not None and is_of_run(owner, plan):
-            self._cluster.delete(CONFIG_MAP, name, namespace, uid=owner["metadata"]["uid"])
+            self._cluster.delete(LEASE, name, namespace, uid=owner["metadata"]["uid"])
             self.log.info(f"Deleting what the unfinished run {run} has made in namespace {namespace}")
 
     def _run_exit_handler(

@@ -3,8 +3,8 @@
 The import owns image, claim and VM until it has succeeded, so that deleting an import that has
 not leaves nothing; then they are released, and deleting the import keeps them. Nothing foreign is adopted.
 
-Kubernetes forbids owners of another namespace. If the VM goes to another namespace than the import's, a
-ConfigMap there owns the objects in its place, and the controller deletes it with the run.
+Kubernetes forbids owners of another namespace. If the VM goes to another namespace than the import's, an
+empty Lease there owns the objects in its place, and the controller deletes it with the run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CONFIG_MAP, IMPORTS, Kind, Object
+from steps.model.kinds import IMPORTS, LEASE, Kind, Object
 from steps.model.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
@@ -27,11 +27,11 @@ def owner_references(cluster: Cluster, plan: Plan, *, dry_run: bool = False) -> 
     """The owner references of an import's objects: the import, without flags, as in vm-import-controller.
 
     None for an import that is not an object, as with `vmferry run`: an object whose owner does not
-    exist is garbage-collected at once. In another namespace it is the ConfigMap there, which is created if
+    exist is garbage-collected at once. In another namespace it is the Lease there, which is created if
     it is missing; with `dry_run` it is not, and there is no owner.
 
     Raises:
-        StepError: CONFLICT, if a ConfigMap of others has the name.
+        StepError: CONFLICT, if a Lease of others has the name.
     """
     import_ref = plan.import_
     kind = IMPORTS.get(import_ref.api_version)
@@ -47,23 +47,24 @@ def owner_references(cluster: Cluster, plan: Plan, *, dry_run: bool = False) -> 
 
 
 def _owner_there(cluster: Cluster, plan: Plan, *, create: bool) -> Object | None:
-    """The ConfigMap that owns the objects of the run in the namespace of its VM."""
+    """The Lease that owns the objects of the run in the namespace of its VM.
+
+    A Lease says nothing that others must not read, so a right on Leases is a small one.
+    """
     name, namespace = names.owner(plan.run), plan.target.namespace
-    found = cluster.get(CONFIG_MAP, name, namespace)
+    found = cluster.get(LEASE, name, namespace)
     if found is None and create:
         metadata: Object = {"name": name, "namespace": namespace, "labels": names.run_labels(plan)}
         with contextlib.suppress(ExistsError):  # the step of another disk was faster
-            return cluster.create(
-                {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "metadata": metadata}
-            )
-        found = cluster.get(CONFIG_MAP, name, namespace)
+            return cluster.create({"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata})
+        found = cluster.get(LEASE, name, namespace)
     if found is not None and not is_of_run(found, plan):
         refuse_foreign(found, plan)
     return found
 
 
 def _reference(owner: Object) -> Object:
-    return CONFIG_MAP.owner_reference(owner["metadata"]["name"], owner["metadata"]["uid"])
+    return LEASE.owner_reference(owner["metadata"]["name"], owner["metadata"]["uid"])
 
 
 def is_of_import(resource: Object, plan: Plan) -> bool:
@@ -154,8 +155,8 @@ def _owns(resource: Object, plan: Plan) -> bool:
 
 
 def _is_import(reference: Object, plan: Plan) -> bool:
-    """Whether an owner reference is the import, or the ConfigMap in its place."""
-    stands_for = (CONFIG_MAP.kind, names.owner(plan.run))
+    """Whether an owner reference is the import, or the Lease in its place."""
+    stands_for = (LEASE.kind, names.owner(plan.run))
     return bool(reference["uid"] == plan.import_.uid) or (reference["kind"], reference["name"]) == stands_for
 
 

@@ -52,7 +52,7 @@ def missing() -> str:
     if have.returncode:
         return "the binding of libguestfs is missing: run tests/prepare.sh libguestfs"
     if not any(Path("/boot").glob("vmlinuz-*")) and "LIBGUESTFS_PATH" not in os.environ:
-        return "no kernel is in /boot, which the appliance of libguestfs needs: run tests/prepare.sh libguestfs"
+        return "no kernel for the appliance of libguestfs in /boot: run tests/prepare.sh libguestfs"
     return ""
 
 

@@ -151,7 +151,7 @@ def writes_there(run: str) -> Iterator[tuple[str, Request]]:
     ):
         yield "build", Request(group, kind, found)
         yield "build", Request(group, kind, found, found)
-    yield "build", Request("", "configmaps", thing(names.owner(run), run, TENANT))
+    yield "build", Request("coordination.k8s.io", "leases", thing(names.owner(run), run, TENANT))
     yield "image", Request("harvesterhci.io", "virtualmachineimages", old=image)
     yield "image", Request("cdi.kubevirt.io", "datavolumes", old=volume)
 
@@ -467,33 +467,33 @@ def test_what_a_person_has_added_to_the_vm_does_not_stop_its_start(policies: Pat
     assert judge_one(policies, pod(VICTIM, "build"), rebuilt) == []
 
 
-def test_the_owner_of_objects_elsewhere_is_created_empty_and_nothing_else(policies: Path) -> None:
+def test_the_owner_of_objects_elsewhere_is_created_and_nothing_else(policies: Path) -> None:
     def judge(new: Json | None, old: Json | None = None) -> list[str]:
-        (found,) = judged(policies, pod(VICTIM, "build"), Request("", "configmaps", new, old))
+        request = Request("coordination.k8s.io", "leases", new, old)
+        (found,) = judged(policies, pod(VICTIM, "build"), request)
         return found
 
     mine = thing(names.owner(VICTIM), VICTIM, TENANT)
     assert judge(mine) == []
-    assert judge({**mine, "data": {"key": "value"}}) != []
-    assert judge({**mine, "binaryData": {"key": "dmFsdWU="}}) != []
     assert judge(thing(names.owner(VICTIM), VICTIM)) != []  # in the release namespace
-    assert judge(thing("coredns", VICTIM, TENANT)) != []
+    assert judge(thing("kube-scheduler", VICTIM, TENANT)) != []
     assert judge(thing(names.owner(OTHERS[0]), VICTIM, TENANT)) != []
     assert judge(mine, mine) != []
     assert judge(None, mine) != []
 
 
-def test_the_controller_deletes_no_other_config_map_elsewhere(policies: Path) -> None:
+def test_the_controller_deletes_no_other_lease_elsewhere(policies: Path) -> None:
     def judge(name: str, run: str, namespace: str = TENANT) -> list[str]:
         client = Client(f"system:serviceaccount:{RELEASE}:vmferry-controller")
-        (found,) = judged(policies, client, Request("", "configmaps", old=thing(name, run, namespace)))
+        request = Request("coordination.k8s.io", "leases", old=thing(name, run, namespace))
+        (found,) = judged(policies, client, request)
         return found
 
     assert judge(names.owner(VICTIM), VICTIM) == []
-    assert judge(names.request(VICTIM), VICTIM, RELEASE) == []
+    assert judge("vmferry-controller", "", RELEASE) == []
     assert judge(names.owner(VICTIM), OTHERS[0]) != []
     assert judge(names.owner(VICTIM), "") != []
-    assert judge("coredns", "coredns", "kube-system") != []
+    assert judge("kube-scheduler", "kube-scheduler", "kube-system") != []
     assert judge("web-owner", "web") != []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from steps.model import names
 from steps.model.grants import ALLOWED
-from steps.model.kinds import CONFIG_MAP, IMPORT, MACHINE, NAD, Object
+from steps.model.kinds import CONFIG_MAP, IMPORT, LEASE, MACHINE, NAD, Object
 from steps.runtime.program import PLAN
 from tests.unit.controller.operator.test_mapping import plan_of, started
 from tests.unit.controller.operator.world import World
@@ -30,7 +30,7 @@ def owner(world: World, run: str = "", uid: str = "") -> Object:
     plan = plan_of(world)
     labels = names.run_labels(plan) | ({names.LABEL_UID: uid} if uid else {})
     metadata = {"name": names.owner(run or plan.run), "namespace": THERE, "labels": labels}
-    return world.cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    return world.cluster.put({"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata})
 
 
 REFUSAL: Final = (
@@ -189,7 +189,7 @@ def test_a_deleted_import_deletes_the_owner_of_what_it_has_made_there() -> None:
     world = failed(World(virtualMachine=ASKED))
     left = owner(world)["metadata"]["name"]
     assert gone(world)
-    assert world.cluster.peek(CONFIG_MAP, left, THERE) is None
+    assert world.cluster.peek(LEASE, left, THERE) is None
 
 
 def test_a_grant_that_was_taken_back_does_not_keep_it() -> None:
@@ -197,14 +197,14 @@ def test_a_grant_that_was_taken_back_does_not_keep_it() -> None:
     left = owner(world)["metadata"]["name"]
     grant(world, None)
     assert gone(world)
-    assert world.cluster.peek(CONFIG_MAP, left, THERE) is None
+    assert world.cluster.peek(LEASE, left, THERE) is None
 
 
-def test_a_config_map_of_others_with_that_name_stays() -> None:
+def test_a_lease_of_others_with_that_name_stays() -> None:
     world = failed(World(virtualMachine=ASKED))
     left = owner(world, uid="somebody")["metadata"]["name"]
     assert gone(world)
-    assert world.cluster.peek(CONFIG_MAP, left, THERE) is not None
+    assert world.cluster.peek(LEASE, left, THERE) is not None
 
 
 def test_a_retry_without_the_grant_waits() -> None:
@@ -226,5 +226,5 @@ def test_another_namespace_is_another_run_and_the_old_one_is_cleaned() -> None:
     world.apply(virtualMachine={"namespace": "default"})
     world.look(2)
     assert world.run != first
-    assert world.cluster.peek(CONFIG_MAP, left, THERE) is None
+    assert world.cluster.peek(LEASE, left, THERE) is None
     assert plan_of(world).target.namespace == "default"

@@ -11,7 +11,7 @@ import pytest
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.grants import ALLOWED
-from steps.model.kinds import CLAIM, CONFIG_MAP, DATA_VOLUME, IMAGE, IMPORT, MACHINE, NAMESPACE, Object
+from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, LEASE, MACHINE, NAMESPACE, Object
 from steps.targets import in_cluster, object_kinds
 from steps.targets.cluster.discard import discard
 from steps.targets.cluster.permission import check_permission
@@ -45,7 +45,7 @@ def made(world: World, namespace: str = THERE) -> list[Object]:
 
 
 def owner(world: World) -> Object | None:
-    return world.cluster.peek(CONFIG_MAP, names.owner(world.plan.run), THERE)
+    return world.cluster.peek(LEASE, names.owner(world.plan.run), THERE)
 
 
 def test_everything_is_made_there_and_nothing_in_the_namespace_of_the_import(world: World) -> None:
@@ -59,9 +59,9 @@ def test_a_succeeded_import_has_released_what_it_made(world: World) -> None:
     world.carry_out()
     found = owner(world)
     assert found is not None
-    assert "data" not in found
+    assert "spec" not in found
     before = [one["metadata"]["name"] for one in made(world)]
-    world.cluster.drop(CONFIG_MAP, names.owner(world.plan.run), THERE)
+    world.cluster.drop(LEASE, names.owner(world.plan.run), THERE)
     world.cluster.drop(IMPORT, "web", "default")
     assert [one["metadata"]["name"] for one in made(world)] == before
 
@@ -73,7 +73,7 @@ def test_an_unfinished_import_leaves_nothing_when_its_owner_there_is_deleted(
     for step in world.steps()[:steps]:
         step()
     assert made(world)
-    world.cluster.drop(CONFIG_MAP, names.owner(world.plan.run), THERE)
+    world.cluster.drop(LEASE, names.owner(world.plan.run), THERE)
     assert made(world) == []
 
 
@@ -91,9 +91,9 @@ def test_an_import_that_does_not_exist_gets_no_owner_there(world: World) -> None
     assert made(world)
 
 
-def test_a_config_map_of_others_is_not_used(world: World) -> None:
+def test_a_lease_of_others_is_not_used(world: World) -> None:
     foreign = {"name": names.owner(world.plan.run), "namespace": THERE, "labels": {names.LABEL_UID: "f00"}}
-    world.cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": foreign})
+    world.cluster.put({"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": foreign})
     with pytest.raises(StepError) as caught:
         world.steps()[0]()
     assert caught.value.code is Exit.CONFLICT
