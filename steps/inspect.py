@@ -1,7 +1,7 @@
 """inspect: look into the disks of the VM, before they are handed on. It only reads.
 
 It needs all disks together: a system may be on several of them. It finds the operating system, its drivers,
-what is encrypted, and what stands in the way of a conversion. The result is `guest.json`, with concerns. A
+what is encrypted, and what prevents a conversion. The result is `guest.json`, with concerns. A
 guest that must be left alone does not end the import.
 """
 

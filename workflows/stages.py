@@ -210,7 +210,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "inspect",
-        "Look into the disks: the operating system, its drivers, what stands in the way",
+        "Look into the disks: the operating system, its drivers, what prevents a conversion",
         after=("convert",),
         identity=Identity.DATA,
         image=Image.DISK,

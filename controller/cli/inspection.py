@@ -62,7 +62,7 @@ def inspect(
     ] = run.SECONDS,
     output: Output = OutputFormat.TABLE,
 ) -> int:
-    """Look into the disks of one VM: what is installed, what it boots from, what stands in the way.
+    """Look into the disks of one VM: what is installed, what it boots from, and what prevents a conversion.
 
     It shows the operating system, its boot disk and drivers, its network, and concerns: which disk bus and
     NIC model work without a change, and what a conversion would change. Name all disks of the VM together.

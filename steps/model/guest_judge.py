@@ -95,7 +95,7 @@ def _verdict(obstacle: Concern | None, buses: Sequence[BusEvidence]) -> Verdict:
     )
 
 
-# --- what stands in the way of a conversion, the most important one first
+# --- what prevents a conversion, the most important reason first
 
 
 def _obstacles(facts: Facts, system: SystemFacts | None) -> Iterator[Concern]:
