@@ -67,7 +67,7 @@ def inspect(
     It shows the operating system, its boot disk and drivers, its network, and concerns: which disk bus and
     NIC model work without a change, and what a conversion would change. Name all disks of the VM together.
 
-    The disks are only read. The command needs libguestfs: a small virtual machine reads the file systems.
+    The disks are only read. The command needs libguestfs: a small VM reads the file systems.
     """
     images = _images(paths, disk_format)  # `qemu.info` refuses those that refer to other files
     sizes = [qemu.info(image.path, image.format).virtual_size for image in images]
