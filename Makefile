@@ -67,11 +67,11 @@ openstack-lab-down: ## Stop the OpenStack services; their state stays
 	@$(BIN)/python -m tests.real.openstack.stack down
 
 bench: ## Compare every figure of the data path with curl and qemu-img (docs/explanation/performance.md)
-	@$(PREPARE) packages python vcenter
+	@$(PREPARE) packages python vcenter ovirt
 	@$(BIN)/python -m tests.bench
 
 bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/explanation/performance.json
-	@$(PREPARE) packages python vcenter
+	@$(PREPARE) packages python vcenter ovirt
 	@$(BIN)/python -m tests.bench --runs 3 --quiet 10 --check
 
 bench-downtime: ## Measure how long a VM is off, in the lab with Argo and KubeVirt (ARGS='--mib 4 2048 8192')

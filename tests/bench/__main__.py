@@ -20,6 +20,7 @@ from tests.bench.measure import Failed, wait_for_quiet
 from tests.bench.probes import Bench, Costs, Probe
 from tests.bench.report import NOTED, Figure
 from tests.bench.rows import Row, rows
+from tests.bench.sources import sources
 from tests.bench.web import served
 from tests.real.e2e import harness
 
@@ -36,6 +37,7 @@ GROUPS = (
     "broken",
     "import",
     "inventory",
+    "sources",
 )
 AGAIN = 3
 """How often a figure that is worse than noted is measured again."""
@@ -76,13 +78,14 @@ def make(folder: Path, *what: object) -> Path:
 
 @contextlib.contextmanager
 def bench(given: argparse.Namespace) -> Iterator[Bench]:
-    """The disks, the web server and vCenter."""
+    """The disks, the web server and the sources."""
     cache = given.cache.absolute()
     cache.mkdir(parents=True, exist_ok=True)
     disk = make(cache, given.layout, given.mib, given.fill)
     small = make(cache, given.layout, max(1, given.mib // 2), given.fill)
     sparse = {gib: make(cache, "sparse", gib) for gib in (1, 64) if "memory" in given.rows}
     machines = machines_of(cache, given) if "import" in given.rows else {}
+    others = disks_of_sources(cache, given) if "sources" in given.rows else None
     folder = Path(tempfile.mkdtemp())
     scratch = Path(tempfile.mkdtemp(dir=given.scratch or cache))
     scratch.chmod(0o755)
@@ -91,8 +94,9 @@ def bench(given: argparse.Namespace) -> Iterator[Bench]:
             served(cache, scratch, folder) as web,
             vcenter(folder, machines) as imports,
             crowd(folder, given.vms) if "inventory" in given.rows else contextlib.nullcontext() as many,
+            sources(folder, web, *others) if others else contextlib.nullcontext() as found,
         ):
-            yield Bench(web, scratch, disk, small, sparse, imports, given.mib << 20, many)
+            yield Bench(web, scratch, disk, small, sparse, imports, given.mib << 20, many, found)
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(scratch)
@@ -103,6 +107,11 @@ def machines_of(cache: Path, given: argparse.Namespace) -> dict[int, list[Path]]
     return {
         count: [make(cache, given.layout, given.import_mib // count, given.fill)] * count for count in (1, 2)
     }
+
+
+def disks_of_sources(cache: Path, given: argparse.Namespace) -> tuple[Path, Path]:
+    """The disk of oVirt with data in a few places, and that of KubeVirt, half the usual size."""
+    return make(cache, "placed"), make(cache, "volume", max(1, given.mib // 2), given.fill)
 
 
 @contextlib.contextmanager

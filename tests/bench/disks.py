@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.unit.steps.disk.streamvmdk import ENTRIES, StreamVmdk
+from tests.unit.steps.providers.kubevirt.documents import CLAIMS
 
 GRAIN = 1 << 16
 STRETCH = 64
@@ -16,6 +19,11 @@ PACKED = 0.3
 """Fraction of the grains that cannot be compressed, like packed files; the others are words."""
 SCATTERED = 1024
 """Grains on a sparse disk: 64 MiB for any size of the disk."""
+PLACED_SIZE = 2 << 30
+"""Bytes of a disk with data in a few places."""
+PLACES = 16
+PLACED = PLACED_SIZE * 5 // 100 // PLACES // GRAIN * GRAIN * PLACES
+"""Bytes in use on that disk: 5 % of it, in `PLACES` places of the same size."""
 
 
 def make(folder: Path, mib: int, fill: int, layout: str = "last") -> Path:
@@ -51,6 +59,37 @@ def make_sparse(folder: Path, gib: int) -> Path:
             stream.add(number, rng.randbytes(GRAIN))
         partial = made.with_name(made.name + ".partial")
         partial.write_bytes(stream.finish())
+        partial.replace(made)
+    return made
+
+
+def make_placed(folder: Path) -> Path:
+    """A raw disk of `PLACED_SIZE` bytes with random data in `PLACES` places, and holes between them."""
+    made = folder / f"placed-{PLACED_SIZE >> 20}-{PLACES}.raw"
+    if not made.exists():
+        partial, rng = made.with_name(made.name + ".partial"), random.Random(1)
+        with partial.open("wb") as file:
+            for number in range(PLACES):
+                file.seek(PLACED_SIZE // PLACES * number)
+                file.write(rng.randbytes(PLACED // PLACES))
+            file.truncate(PLACED_SIZE)
+        partial.replace(made)
+    return made
+
+
+def make_volume(folder: Path, mib: int, fill: int) -> Path:
+    """A raw disk as that of `make`: `disk.img`, and the same as gzip, in the folder of an exported claim.
+
+    Returns the path of `disk.img`: `volumes/CLAIM/disk.img` in a folder of its own, as in KubeVirt's links.
+    """
+    place = folder / f"volume-{mib}-{fill}" / "volumes" / CLAIMS[0]
+    made = place / "disk.img"
+    if not made.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        partial = made.with_name(made.name + ".partial")
+        write_raw(partial, mib, fill / 100)
+        with partial.open("rb") as raw, gzip.open(place / "disk.img.gz", "wb", compresslevel=1) as packed:
+            shutil.copyfileobj(raw, packed, 1 << 20)
         partial.replace(made)
     return made
 
@@ -94,12 +133,20 @@ def write_last(raw: Path, made: Path) -> None:
     made.write_bytes(stream.finish())
 
 
+def make_kind(folder: Path, kind: str, *numbers: int) -> Path:
+    """The disk of that kind: `sparse`, `placed`, `volume`, or the position of the tables of a VMDK."""
+    match kind:
+        case "sparse":
+            return make_sparse(folder, numbers[0])
+        case "placed":
+            return make_placed(folder)
+        case "volume":
+            return make_volume(folder, *numbers)
+        case _:
+            mib, fill = numbers
+            return make(folder, mib, fill, kind)
+
+
 if __name__ == "__main__":
-    folder, kind, *numbers = sys.argv[1:]
-    sys.stdout.write(
-        str(
-            make_sparse(Path(folder), int(numbers[0]))
-            if kind == "sparse"
-            else make(Path(folder), int(numbers[0]), int(numbers[1]), kind)
-        )
-    )
+    there, wanted, *given = sys.argv[1:]
+    sys.stdout.write(str(make_kind(Path(there), wanted, *map(int, given))))

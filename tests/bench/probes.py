@@ -17,6 +17,7 @@ from tests.bench import programs
 from tests.bench.crowd import Crowd
 from tests.bench.cutter import cutter
 from tests.bench.measure import Cost, Failed, cost_of
+from tests.bench.sources import VM, Sources
 from tests.bench.web import Web, free_port
 
 CUTS: Final = 12
@@ -48,6 +49,8 @@ class Bench:
     """Bytes of `disk` that are not zero."""
     crowd: Crowd | None
     """A vCenter with many VMs; None if no figure needs it."""
+    sources: Sources | None
+    """oVirt and KubeVirt; None if no figure needs them."""
 
     def probes(self) -> Iterator[Probe]:
         yield from self._limits()
@@ -57,6 +60,8 @@ class Bench:
         yield Probe(("broken",), self._broken, most=2)
         yield from self._importing()
         yield from self._listing()
+        if self.sources is not None:
+            yield from exporting(self.sources, self.web.ca)
 
     def _limits(self) -> Iterator[Probe]:
         yield plain("curl", programs.curl(f"{self.web.tls}/{self.disk.name}", self.web.ca))
@@ -154,6 +159,44 @@ class Bench:
             yield plain(
                 "inventory, report", programs.inventory(self.crowd, "-o", "csv", "--report", "report")
             )
+
+
+def exporting(there: Sources, ca: Path) -> Iterator[Probe]:
+    """The export steps of oVirt and KubeVirt, and the common practice for each."""
+    engine, cluster = there.ovirt, there.kubevirt
+
+    def from_ovirt(name: str, argv: programs.Argv, landed: str, folder: Path) -> Costs:
+        engine.lab.forget_calls()
+        cost = replace(cost_of(argv, folder), carried=engine.sent)
+        compare(folder / landed, engine.disk)
+        return {name: cost}
+
+    def from_kubevirt(name: str, wanted: str, folder: Path) -> Costs:
+        cluster.cluster.formats = (wanted,)
+        cost = cost_of(programs.export_planned(cluster.planned), folder)
+        compare(folder / "disk.qcow2", cluster.disk)
+        return {name: cost}
+
+    ovirt_programs = {
+        "oVirt": (programs.export_planned(engine.planned), "disk.qcow2"),
+        "oVirt, SDK": (programs.sdk_download(engine), f"{VM}.raw"),
+    }
+    for name, (argv, landed) in ovirt_programs.items():
+        yield Probe((name,), partial(from_ovirt, name, argv, landed))
+    downloads = {"raw": programs.download_raw, "gzip": programs.download_gzip}
+    for wanted, download in downloads.items():
+        name = f"KubeVirt, {wanted}"
+        yield plain(f"{name}, common", download(cluster, ca), most=2)
+        yield Probe((name,), partial(from_kubevirt, name, wanted), most=2)
+
+
+def compare(landed: Path, wanted: Path) -> None:
+    """Raises Failed unless a disk that landed has the bytes of the raw disk `wanted`."""
+    kind = landed.suffix.removeprefix(".")
+    argv = ["qemu-img", "compare", "-f", kind, "-F", "raw", str(landed), str(wanted)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{landed.name} is not the disk: {done.stdout}{done.stderr}")
 
 
 def plain(name: str, argv: Sequence[str], most: int = 99) -> Probe:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.crowd import Crowd
+from tests.bench.sources import VM, KubeVirt, OVirt, Planned
 from tests.real import goprogram
+from tests.real.ovirt.layout import PYTHON as SDK_PYTHON
+from tests.real.ovirt.layout import ROOT
 
 Argv = list[str]
 PYTHON: Final = sys.executable
@@ -51,6 +54,37 @@ def export(url: str, wanted: str, ca: Path | None = None, out: str = "d.out", *,
     program = ["-c", WITH_ZLIB] if plain else ["-m", "steps.export"]
     trust = ["--ca", str(ca)] if ca else []
     return [PYTHON, *program, "--url", url, *trust, "--format", wanted, "--out", out]
+
+
+def export_planned(planned: Planned) -> Argv:
+    """The step as an import runs it: it asks the source for the disk, which lands as `disk.qcow2`."""
+    folders = {"request": planned.request, "credentials": planned.credentials, "scratch": ".", "outputs": "."}
+    options = [f"--{name}={folder}" for name, folder in folders.items()]
+    return [PYTHON, "-m", "steps.export", "--disk", "disk-0", *options]
+
+
+def sdk_download(there: OVirt) -> Argv:
+    """The official SDK of oVirt with the client of ovirt-imageio: a raw disk, flushed to the device."""
+    program = ROOT / "tests" / "real" / "ovirt" / "sdk_client.py"
+    login = [there.lab.url, str(there.lab.ca), there.lab.username]
+    argv = shlex.join([str(SDK_PYTHON), str(program), *login, "download", VM, "."])
+    password = shlex.quote(str(there.planned.credentials / "password"))
+    return ["sh", "-ec", f"{argv} <{password}\nsync -d {VM}.raw"]
+
+
+def download_raw(there: KubeVirt, ca: Path) -> Argv:
+    """The common practice for an export of KubeVirt: download the raw disk, convert it, flush it."""
+    return _converted(shlex.join(curl(there.url, ca, "disk.img")))
+
+
+def download_gzip(there: KubeVirt, ca: Path) -> Argv:
+    """The same with the gzip, which is unpacked on the way."""
+    return _converted(f"{shlex.join(curl(f'{there.url}.gz', ca, '-'))} | gzip -dc >disk.img")
+
+
+def _converted(download: str) -> Argv:
+    convert_it = "qemu-img convert -f raw -O qcow2 disk.img disk.qcow2"
+    return ["sh", "-ec", "\n".join([download, convert_it, "sync -d disk.qcow2"])]
 
 
 def convert(source: Path, wanted: str) -> Argv:

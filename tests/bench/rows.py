@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
+from tests.bench.disks import PLACED, PLACED_SIZE
 from tests.bench.measure import QUIET, Cost
 from tests.bench.probes import CUTS
 
@@ -71,6 +72,7 @@ def rows(allocated: int, source: int, vms: int = 5000) -> Iterator[Row]:
         what = name.partition(", ")[2] or "JSON"
         figure = f"whole inventory of {vms} VMs / one raw read of them, {what}"
         yield _ratio("inventory", figure, 1.5, name, raw, raw)
+    yield from _sources()
 
 
 def one(_: Costs) -> float:
@@ -148,3 +150,18 @@ def _broken(source: int) -> Row:
     figure = f"bytes read again per broken connection, % ({CUTS} of them)"
     value = per("carried", "broken", CUTS * source / 100, floor=source)
     return Row("broken", figure, 1.0, ("broken",), value, lambda _: 100.0, timed=False, unit="%")
+
+
+def _sources() -> Iterator[Row]:
+    ours, sdk = "oVirt", "oVirt, SDK"
+    sent, common = per("carried", ours, PLACED), per("carried", sdk, PLACED)
+    figure = "oVirt, 5 % in use: bytes sent / bytes in use"
+    yield Row("sources", figure, 1.1, (ours, sdk), sent, common, timed=False)
+    figure = "oVirt, 5 % in use: bytes sent, % of the disk"
+    percent = per("carried", ours, PLACED_SIZE / 100)
+    yield Row("sources", figure, 5.5, (ours,), percent, lambda _: 100.0, timed=False, unit="%")
+    yield _ratio("sources", "oVirt: export wall / official SDK", 2.0, ours, sdk, sdk)
+    for wanted, goal in (("raw", 1.0), ("gzip", 0.5)):
+        name = f"KubeVirt, {wanted}"
+        figure = f"KubeVirt: export wall / common practice, {wanted}"
+        yield _ratio("sources", figure, goal, name, f"{name}, common", f"{name}, common")
