@@ -182,7 +182,7 @@ def exporting(there: Sources, ca: Path) -> Iterator[Probe]:
         "oVirt, SDK": (programs.sdk_download(engine), f"{VM}.raw"),
     }
     for name, (argv, landed) in ovirt_programs.items():
-        yield Probe((name,), partial(from_ovirt, name, argv, landed))
+        yield Probe((name,), partial(from_ovirt, name, argv, landed), most=3)
     downloads = {"raw": programs.download_raw, "gzip": programs.download_gzip}
     for wanted, download in downloads.items():
         name = f"KubeVirt, {wanted}"
