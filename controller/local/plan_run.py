@@ -142,13 +142,13 @@ class PlanRun:
         try:
             while await self._step():
                 pass
-            self._decide()  # what the last imports came to
+            self._decide()  # with the results of the last imports
         finally:
             ticker.cancel()
         return self._status
 
     async def _step(self) -> bool:
-        """Decide, start, and wait for a change; whether the run goes on."""
+        """Decide, start, and wait for a change; whether the run continues."""
         found = self._decide()
         if self._stopping.is_set():
             await self._wait(None)
@@ -194,7 +194,7 @@ class PlanRun:
         folder = self.folder / name
         try:
             run = imports.create_or_reopen(self.jobs[name], RunDir(folder), self.target)
-        except StepError as error:  # the others go on
+        except StepError as error:  # the others continue
             self._put(name, VmPhase.FAILED, error.code.word, str(error)[:LONGEST])
             self.results.append(ImportResult(name, folder, Phase.ERROR, None, note=str(error)))
             return
