@@ -64,7 +64,8 @@ def list_inventory(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Only VMs whose name, inventory path or ID fits. May be given several times: one must fit. "
+            help="Only VMs whose name or inventory path fits, or that have this ID. May be given several "
+            "times: one must fit. "
             f"{WILDCARDS}",
         ),
     ] = None,

@@ -27,7 +27,8 @@ Vms = Annotated[
     typer.Option(
         "--vm",
         metavar="PATTERN",
-        help="Only VMs whose name, inventory path or ID fits. Without a VirtualMachineImport in the "
+        help="Only VMs whose name or inventory path fits, or that have this ID. Without a "
+        "VirtualMachineImport in the "
         "manifests, vmferry makes one for each of these VMs of the source. May be given several times. "
         + WILDCARDS,
     ),

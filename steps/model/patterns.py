@@ -29,15 +29,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(translate(pattern))
 
 
-def names_of(machine: Machine) -> tuple[str, ...]:
-    """By what a person names a VM: its name, its path, its id."""
-    return machine.name, machine.path, machine.source_id
-
-
 def fits_vm(patterns: Iterable[str]) -> Callable[[Machine], bool]:
-    """A test whether a pattern fits a VM by one of its names."""
-    fits = matcher(patterns)
-    return lambda machine: fits(names_of(machine))
+    """A test whether a pattern fits the name or the path of a VM, or is its id.
+
+    Wildcards do not count for ids: VMs of vSphere have ids such as vm-42, so `vm-*` would select them all.
+    """
+    exact = frozenset(patterns)
+    fits = matcher(exact)
+    return lambda machine: machine.source_id in exact or fits((machine.name, machine.path))
 
 
 def in_folder(patterns: Iterable[str]) -> Callable[[Machine], bool]:

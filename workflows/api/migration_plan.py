@@ -153,7 +153,8 @@ class PlanVms(Model):
 
     name: str | None = Field(
         default=None,
-        description="A pattern for the name, the inventory path or the ID of the VM. `*` fits any text, `?` "
+        description="A pattern for the name or the inventory path of the VM, or its ID. `*` fits any text, "
+        "`?` "
         "one character, `[ab]` one of these. Upper and lower case count. The default is any VM.",
         json_schema_extra=_TEXT,
     )

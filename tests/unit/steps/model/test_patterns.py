@@ -27,9 +27,9 @@ def test_a_vm_is_selected_by_name_path_and_id(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", "web", "WEB*", "web?", "web0[2-9]", "prod/web01", "/DC0/vm/prod", "vm-4"]
+    "pattern", ["", "web", "WEB*", "web?", "web0[2-9]", "prod/web01", "/DC0/vm/prod", "vm-4", "vm-*", "vm-4?"]
 )
-def test_a_pattern_fits_a_whole_name_with_its_case(pattern: str) -> None:
+def test_a_pattern_fits_a_whole_name_with_its_case_and_no_id(pattern: str) -> None:
     assert not fits_vm([pattern])(WEB)
 
 
