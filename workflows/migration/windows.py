@@ -42,12 +42,12 @@ def _spans(window: Window, now: datetime) -> Iterator[tuple[datetime, datetime]]
     """Begin and end of the window, from yesterday on, in UTC."""
     where = zone(window)
     today = now.astimezone(where).date()
+    last = timedelta(days=1 if window.end <= window.start else 0)  # as written: a change of time moves both
     for day in _dates(window, today):
         start = _at(day, window.start, where)
-        end = _at(day, window.end, where)
-        if end <= start:
-            end = _at(day + timedelta(days=1), window.end, where)
-        yield start, end
+        end = _at(day + last, window.end, where)
+        if start < end:  # a window within the hour that a change to summer time skips does not open
+            yield start, end
 
 
 def _dates(window: Window, today: date) -> Iterator[date]:

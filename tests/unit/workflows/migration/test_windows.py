@@ -72,3 +72,17 @@ def test_a_time_that_summer_time_skips_opens_at_the_change() -> None:
     window = a_window("02:30", "04:00", timeZone="Europe/Berlin")
     assert opens([window], at("2026-03-29T00:00")) == at("2026-03-29T01:30")
     assert not is_open([window], at("2026-03-29T01:00"))
+
+
+def test_a_window_that_begins_in_the_hour_that_summer_time_skips_is_not_open_for_a_day() -> None:
+    """On 28 March 2027 the clocks in Berlin go from 02:00 to 03:00: 02:30 is 03:30, after the end, 03:10."""
+    window = a_window("02:30", "03:10", timeZone="Europe/Berlin")
+    assert is_open([window], at("2027-03-27T01:45"))
+    assert not any(is_open([window], at(f"2027-03-28T{hour:02}:15")) for hour in range(24))
+    assert opens([window], at("2027-03-27T12:00")) == at("2027-03-29T00:30")
+
+
+def test_a_window_around_the_skipped_hour_is_an_hour_shorter() -> None:
+    window = a_window("01:30", "04:00", timeZone="Europe/Berlin")
+    assert is_open([window], at("2027-03-28T00:30"))
+    assert not is_open([window], at("2027-03-28T02:00"))
