@@ -169,8 +169,8 @@ def _is_date(text: str) -> bool:
     if not _DATE.fullmatch(text):
         return False
     try:
-        # The day after it must exist, too: a window may end there.
-        return date.fromisoformat(text).year < date.max.year
+        # The days around it must exist, too: a window may begin or end there in UTC.
+        return date.min.year < date.fromisoformat(text).year < date.max.year
     except ValueError:
         return False
 

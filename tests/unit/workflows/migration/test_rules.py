@@ -77,6 +77,10 @@ WRONG: Final[list[tuple[dict[str, Any], str]]] = [
 ]
 NOT_IN_THE_SCHEMA: Final[list[tuple[dict[str, Any], str]]] = [
     (
+        {"windows": [{"start": "22:00", "end": "06:00", "dates": ["0001-01-01"]}]},
+        "'0001-01-01' is not a date",
+    ),
+    (
         {"windows": [{"start": "22:00", "end": "06:00", "dates": ["2026-02-30"]}]},
         "'2026-02-30' is not a date",
     ),
