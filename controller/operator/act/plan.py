@@ -134,7 +134,7 @@ class PlanActor:
             self._cluster.create(manifest)
         except ExistsError:
             found = self._cluster.get(IMPORT, name, self._namespace)
-            if found is None or is_owned(found, self._facts.uid) or _is_leaving(found):
+            if found is None or is_owned(found, self._facts.uid) or _is_leaving(found, self._name):
                 return  # the next reconcile sees it, or creates it
             self._taken.append(name)
 
@@ -242,11 +242,12 @@ class PlanActor:
             self._emit("VmsSelected", f"Selected: {_listed(added)}")
 
 
-def _is_leaving(found: Object) -> bool:
-    """Whether an import belongs to an earlier plan of that name, and is deleted with it."""
+def _is_leaving(found: Object, plan: str) -> bool:
+    """Whether an import is being deleted, or will be with an earlier plan of that name."""
     owners = found["metadata"].get("ownerReferences") or []
-    is_of_plan = any(owner.get("kind") == MIGRATION_PLAN.kind for owner in owners)
-    return bool(found["metadata"].get("deletionTimestamp")) or is_of_plan
+    own = (MIGRATION_PLAN.kind, plan)
+    is_of_earlier = any((owner.get("kind"), owner.get("name")) == own for owner in owners)
+    return bool(found["metadata"].get("deletionTimestamp")) or is_of_earlier
 
 
 def _listed(names: list[str]) -> str:

@@ -549,6 +549,18 @@ def test_an_import_of_a_person_with_that_name_is_left_alone() -> None:
     assert world.vm(1).phase == "Waiting"
 
 
+def test_an_import_of_another_plan_with_that_name_is_reported() -> None:
+    """The plans `prod` with the VM `web-1` and `prod-web` with the VM `1` choose the same name."""
+    world = PlanWorld(**TWO)
+    owner = MIGRATION_PLAN.owner_reference("prod-web", "uid of the other plan")
+    world.put(MIGRATION_PLAN, {"name": "prod-web", "namespace": "default", "uid": owner["uid"]}, spec={})
+    metadata = {"name": names(1)[0], "namespace": "default", "ownerReferences": [owner]}
+    world.put(IMPORT, metadata, spec={})
+    world.look(4)
+    assert world.import_of(1)["metadata"]["ownerReferences"] == [owner]
+    assert (world.vm(1).phase, world.vm(1).reason) == ("Failed", "ImportExists")
+
+
 def test_a_status_that_somebody_wrote_creates_no_import_elsewhere() -> None:
     world = PlanWorld(**TWO).begin()
     row = {"id": "vm-1", "import": "../../secrets", "phase": "Pending", "wave": 1, "vm": "x"}
