@@ -40,6 +40,8 @@ FIXED: Final[Mapping[str, str]] = {
 }
 """Fields of an import that a template must not have, and what to do instead."""
 _TEXT: Final[dict[str, Any]] = {"minLength": 1, "maxLength": LONGEST_NAME}
+NO_ROW: Final = -1
+"""The row of a VM that no row selects any more."""
 _CLOCK: Final = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _DATE: Final = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 _PERCENT: Final = "^([1-9][0-9]?|100)%$"
@@ -403,7 +405,11 @@ class PlannedVm(Reported):
         default=(), description="The storage classes of its disks, for limits.perStorageClass."
     )
     target: Text = Field(default="", description="The name of the new VM, if the plan had to choose one.")
-    row: int = Field(default=0, description="The number of its row in spec.vms, from 0.")
+    row: int = Field(
+        default=0,
+        description="The number of its row in spec.vms, from 0; -1 if its import was created and no row "
+        "selects it any more.",
+    )
     uid: Text = Field(default="", description="The uid of the import; empty before it was created.")
     retry: bool = Field(default=False, description="Whether a retry was requested and has not started.")
 

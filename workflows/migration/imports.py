@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from steps.model.kinds import API_VERSION, GROUP, IMPORT, MIGRATION_PLAN, Object
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
-from workflows.api.migration_plan import MigrationPlan, PlannedVm, VmPhase
+from workflows.api.migration_plan import NO_ROW, MigrationPlan, PlannedVm, VmPhase
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.status.phase import CANCELLED, SUCCEEDED, has_succeeded
 
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 def spec_of(plan: MigrationPlan, vm: PlannedVm) -> dict[str, Any]:
     """The spec of the import of a VM: the template, the overrides of its row, the source and the VM."""
     rows, reference = plan.spec.vms, plan.spec.source_cluster
-    overrides = rows[vm.row].overrides if vm.row < len(rows) else {}
+    overrides = rows[vm.row].overrides if 0 <= vm.row < len(rows) else {}
     return {
         **({"targetVirtualMachineName": vm.target} if vm.target else {}),
         **plan.spec.template,
@@ -72,8 +72,11 @@ def manifest(plan: MigrationPlan, vm: PlannedVm) -> Object:
 def retry_patch(plan: MigrationPlan, vm: PlannedVm, raw: Object) -> Object:
     """The merge patch that retries an import, with the spec that the plan gives it now.
 
-    A spec that somebody has edited stays as it is while the plan would give the same spec as before.
+    A spec that somebody has edited stays as it is while the plan would give the same spec as before. So does
+    the spec of a VM that no row selects any more: the plan does not know its overrides.
     """
+    if vm.row == NO_ROW:
+        return {"metadata": {"annotations": {RETRY: "true"}}}
     spec = spec_of(plan, vm)
     annotations = {RETRY: "true", SPEC_DIGEST: digest(spec)}
     before = (raw["metadata"].get("annotations") or {}).get(SPEC_DIGEST)

@@ -1,6 +1,6 @@
 """The VMs of a plan after a selection: the names of their imports, and their waves. Pure.
 
-A VM whose import was created keeps its row, its names and its wave whatever the source says later. A VM that
+A VM whose import was created keeps its names and its wave whatever the source says later. A VM that
 has not started and is not selected any more leaves the list. A VM that is selected for the first time is put
 where its row is, but never into a wave that has begun.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 from steps.model.naming import normalise
 from steps.model.selecting import FoundVm
-from workflows.api.migration_plan import MigrationPlanSpec, PlannedVm, VmPhase
+from workflows.api.migration_plan import NO_ROW, MigrationPlanSpec, PlannedVm, VmPhase
 
 LONGEST_NAME: Final = 63
 _SUFFIX: Final = 8
@@ -31,7 +31,8 @@ def merged(
     """The VMs of the plan named `plan` after a selection; `classes`: the storage classes of a VM's disks."""
     before = {vm.id: vm for vm in recorded}
     selected = {vm.id for vm in found}
-    kept = [vm for vm in recorded if is_started(vm) and vm.id not in selected]
+    unselected = [vm for vm in recorded if is_started(vm) and vm.id not in selected]
+    kept = [vm.model_copy(update={"row": NO_ROW}) for vm in unselected]
     taken = {name for vm in recorded for name in (vm.import_, vm.target) if name}
     stems = _stems(plan, [vm for vm in found if vm.id not in before], recorded)
     rows = list(kept)
@@ -39,7 +40,8 @@ def merged(
         old = before.get(vm.id)
         fresh = {"row": vm.row, "host": vm.host, "storage_classes": tuple(sorted(set(classes(vm))))}
         if old is not None:
-            rows.append(old if is_started(old) else old.model_copy(update={**fresh, "vm": vm.vm}))
+            changes = {"row": vm.row} if is_started(old) else {**fresh, "vm": vm.vm}
+            rows.append(old.model_copy(update=changes))
             continue
         stem = next(one for one in stems(vm) if import_name(plan, one, vm.id) not in taken)
         name = import_name(plan, stem, vm.id)

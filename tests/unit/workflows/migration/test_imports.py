@@ -89,6 +89,14 @@ def test_a_retry_keeps_what_a_person_edited_while_the_template_is_the_same() -> 
     assert "spec" not in patch
 
 
+def test_a_retry_of_a_vm_that_no_row_selects_any_more_keeps_its_spec() -> None:
+    made = manifest(a_plan(vms=ROWS, template=TEMPLATE), a_vm(1))
+    patch = retry_patch(a_plan(vms=[{"name": "x", "overrides": {"cpus": 9}}]), a_vm(1, row=-1), made)
+    assert "spec" not in patch
+    assert list(patch["metadata"]["annotations"]) == ["migration.harvesterhci.io/retry"]
+    assert "cpus" not in spec_of(a_plan(vms=[{"name": "x", "overrides": {"cpus": 9}}]), a_vm(1, row=-1))
+
+
 def an_import_status(phase: str, succeeded: str, reason: str, *, has_run: bool = True) -> ImportStatus:
     condition = Condition(type="Succeeded", status=ConditionStatus(succeeded), reason=reason, message="why")
     workflow = WorkflowReference(name="vmi-web-0a1b2c3d-g1") if has_run else None

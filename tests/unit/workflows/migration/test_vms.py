@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from steps.model.selecting import FoundVm
 from tests.unit.workflows.migration.plans import a_spec
-from workflows.api.migration_plan import PlannedVm, VmPhase
+from workflows.api.migration_plan import NO_ROW, PlannedVm, VmPhase
 from workflows.migration.vms import import_name, merged, with_waves
 
 
@@ -80,7 +80,7 @@ def test_a_vm_that_has_started_stays_when_it_vanishes_and_another_one_leaves() -
     begun = [started(first[0]), *first[1:]]
     vms = selected([found(2)], begun, waves={"size": 1})
     assert waves(vms) == [("vm-0", 1), ("vm-2", 2)]
-    assert vms[0] == begun[0]
+    assert vms[0] == begun[0].model_copy(update={"row": NO_ROW})
 
 
 def test_a_new_vm_joins_a_wave_that_has_not_begun() -> None:
@@ -107,6 +107,14 @@ def test_a_vm_that_moved_is_named_by_its_new_place_until_it_starts() -> None:
     begun = [started(first[0]), first[1]]
     vms = selected([found(1, vm="/DC0/vm/new/web-1"), found(2, vm="/DC0/vm/new/web-2")], begun)
     assert [vm.vm for vm in vms] == ["/DC0/vm/web-1", "/DC0/vm/new/web-2"]
+
+
+def test_a_vm_that_has_started_follows_its_row() -> None:
+    """Its retry would get the overrides of another row otherwise."""
+    first = selected([found(1, row=0), found(2, row=1)])
+    begun = [started(vm, VmPhase.FAILED) for vm in first]
+    vms = selected([found(2, row=0)], begun, vms=[{"name": "web-2"}])
+    assert {vm.id: vm.row for vm in vms} == {"vm-1": NO_ROW, "vm-2": 0}
 
 
 def test_hosts_and_storage_classes_are_recorded() -> None:
