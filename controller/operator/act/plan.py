@@ -19,6 +19,7 @@ from controller.operator.decide.plan import (
     RetryImport,
     SelectVms,
     UpdatePlanStatus,
+    created,
     taken,
 )
 from controller.operator.events import emit
@@ -79,6 +80,7 @@ class PlanActor:
         self._clock = clock
         self._status = facts.status
         self._taken: list[str] = []
+        self._created: dict[str, str] = {}
         metadata = facts.raw["metadata"]
         self._namespace, self._name = str(metadata["namespace"]), str(metadata["name"])
         self._owner = owner_of(self._namespace, self._name)
@@ -106,7 +108,12 @@ class PlanActor:
                 assert_never(action)
 
     def finish(self) -> None:
-        """Record the imports that could not be created because others have their names."""
+        """Record which imports exist now, and which have names of others.
+
+        The other plans of the namespace count the imports of this one by its status.
+        """
+        if self._created:
+            self._write(created(self._status, self._created))
         if self._taken:
             self._emit(
                 "ImportExists", f"VirtualMachineImports of others: {_listed(self._taken)}", warning=True
@@ -131,7 +138,7 @@ class PlanActor:
     def _create(self, manifest: Object) -> None:
         name = manifest["metadata"]["name"]
         try:
-            self._cluster.create(manifest)
+            self._created[name] = self._cluster.create(manifest)["metadata"]["uid"]
         except ExistsError:
             found = self._cluster.get(IMPORT, name, self._namespace)
             if found is None or is_owned(found, self._facts.uid) or _is_leaving(found, self._name):

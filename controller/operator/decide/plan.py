@@ -6,7 +6,7 @@ creates the same ones. What starts, and what the plan waits for, is in `workflow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -265,6 +265,16 @@ def _begun(vm: PlannedVm) -> PlannedVm:
     return vm.model_copy(
         update={"retry": False, "phase": str(VmPhase.WAITING), "reason": "RetryRequested", "message": ""}
     )
+
+
+def created(status: MigrationPlanStatus, uids: Mapping[str, str]) -> MigrationPlanStatus:
+    """The status after imports were created; `uids`: those of the imports, by name."""
+    waiting = {"phase": str(VmPhase.WAITING)}
+    vms = tuple(
+        vm.model_copy(update={**waiting, "uid": uids[vm.import_]}) if vm.import_ in uids else vm
+        for vm in status.vms
+    )
+    return status.model_copy(update={"vms": vms, "counts": report.counts(vms)})
 
 
 def taken(status: MigrationPlanStatus, names: Sequence[str]) -> MigrationPlanStatus:

@@ -416,6 +416,15 @@ class TestGates:
         world.look()
         assert world.imports() == names(1)
 
+    def test_an_import_takes_its_place_as_soon_as_it_exists(self) -> None:
+        """Another plan may be reconciled next."""
+        world = PlanWorld(*some_vms(2, host="host-1"), limits={"perHost": 1})
+        while not world.imports():
+            world.look()
+        assert (world.vm(1).phase, world.vm(2).phase) == ("Waiting", "Pending")
+        assert world.vm(1).uid == world.import_of(1)["metadata"]["uid"]
+        assert (world.state.counts.waiting, world.state.counts.pending) == (1, 1)
+
     def test_a_plan_with_a_higher_priority_goes_first(self) -> None:
         world = PlanWorld(priority=1)
         self._other(world, priority=2)
