@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
+from steps.model.contract import Exit, StepError
 from steps.model.naming import normalise
 from steps.model.selecting import FoundVm
 from workflows.api.migration_plan import NO_ROW, MigrationPlanSpec, PlannedVm, VmPhase
@@ -28,7 +29,12 @@ def merged(
     recorded: Sequence[PlannedVm],
     classes: Callable[[FoundVm], Iterable[str]],
 ) -> tuple[PlannedVm, ...]:
-    """The VMs of the plan named `plan` after a selection; `classes`: the storage classes of a VM's disks."""
+    """The VMs of the plan named `plan` after a selection; `classes`: the storage classes of a VM's disks.
+
+    Raises:
+        StepError: AMBIGUOUS, if several VMs have one ID.
+    """
+    _refuse_doubles(found)
     before = {vm.id: vm for vm in recorded}
     selected = {vm.id for vm in found}
     unselected = [vm for vm in recorded if is_started(vm) and vm.id not in selected]
@@ -51,6 +57,13 @@ def merged(
             PlannedVm(id=vm.id, vm=vm.vm, import_=name, target=target, phase=VmPhase.PENDING, **fresh)
         )
     return with_waves(spec, rows)
+
+
+def _refuse_doubles(found: Sequence[FoundVm]) -> None:
+    """A list from a hostile source: an ID is what keeps VMs and the names of their imports apart."""
+    for vm_id, count in Counter(vm.id for vm in found).items():
+        if count > 1:
+            raise StepError(Exit.AMBIGUOUS, f"several VMs have the ID {vm_id}", remedy="check the source")
 
 
 def is_started(vm: PlannedVm) -> bool:

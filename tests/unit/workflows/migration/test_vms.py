@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steps.model.contract import StepError
 from steps.model.selecting import FoundVm
 from tests.unit.workflows.migration.plans import a_spec
 from workflows.api.migration_plan import NO_ROW, PlannedVm, VmPhase
@@ -145,3 +147,9 @@ def test_another_selection_renames_nothing_and_gives_no_name_twice(
         if vm.uid:
             assert after[vm_id] == vm
     assert selected(shuffled, vms, waves={"size": size}) == vms
+
+
+def test_a_source_that_gives_two_vms_one_id_is_an_error() -> None:
+    """A hostile source may do that. There would be no name for the import of each of them."""
+    with pytest.raises(StepError, match="several VMs have the ID vm-1"):
+        selected([found(1, "web"), found(1, "db")])
