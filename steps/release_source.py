@@ -115,7 +115,8 @@ def _not_asked(context: Context, error: StepError) -> Restored:
     """The result when the source could not be asked: it is not known whether the VM is to be started."""
     plan, machine = context.plan(), _machine(context)
     if machine is not None and has_succeeded(context) and plan.mark.is_wanted:
-        message = f"{machine.path or machine.name} may not be marked at its source, which could not be asked"
+        name = machine.path or machine.name
+        message = f"the source could not be asked, so it is not known whether {name} is marked there"
         return Restored(mark=MarkState.FAILED, mark_message=f"{message}: {error}")
     if machine is None or not is_restored(context, plan):
         return Restored()

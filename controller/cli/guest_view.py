@@ -84,7 +84,7 @@ def _firmware(firmware: GuestFirmware) -> Iterator[tuple[str, str]]:
 
 
 def _kernel(kernel: Kernel) -> str:
-    drivers = kernel.trouble or _listed(kernel.drivers) or "no drivers that count"
+    drivers = kernel.trouble or _listed(kernel.drivers) or "no drivers of disks or NICs"
     return f"{kernel.version}{' (default)' if kernel.default else ''}: {drivers}"
 
 

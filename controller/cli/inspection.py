@@ -37,7 +37,7 @@ FORMATS: Final = {
     ".vpc": "vpc",
     ".vdi": "vdi",
 }
-"""The format of a disk by the end of its name."""
+"""The format of a disk by the ending of its name."""
 MOST_DISKS: Final = 64
 
 
@@ -46,7 +46,7 @@ def inspect(
         list[Path],
         typer.Argument(
             metavar="PATH...",
-            help="Files with the disks of one VM, the boot disk first; or one folder of an import.",
+            help="Files with the disks of one VM, with the boot disk first. Or one folder of an import.",
         ),
     ],
     disk_format: Annotated[
@@ -54,7 +54,7 @@ def inspect(
         typer.Option(
             "--format",
             help=f"Format of the files: {', '.join(sorted(set(FORMATS.values())))}. "
-            "Default: by the end of the name.",
+            "The default is the format of the ending of the name.",
         ),
     ] = None,
     timeout: Annotated[
@@ -64,8 +64,9 @@ def inspect(
 ) -> int:
     """Look into the disks of one VM: what is installed, what it boots from, and what prevents a conversion.
 
-    It shows the operating system, its boot disk and drivers, its network, and concerns: which disk bus and
-    NIC model work without a change, and what a conversion would change. Name all disks of the VM together.
+    It shows the operating system, its boot disk, its drivers, its network, and concerns. It also shows which
+    disk bus and NIC model work without a change, and what a conversion would change. Name all disks of the VM
+    together.
 
     The disks are only read. The command needs libguestfs: a small VM reads the file systems.
     """
@@ -165,7 +166,7 @@ def _of_file(path: Path, disk_format: str | None) -> DiskImage:
         raise StepError(
             Exit.INVALID,
             f"the format of {path.name} is not known",
-            "vmferry takes it from the end of the name, never from the content, which the guest can write",
+            "vmferry takes it from the ending of the name, never from the content, which the guest can write",
             "name it with --format",
         )
     if chosen == "raw" and disk_format is None and (found := guess(qemu.read_head(path, "raw", HEAD_BYTES))):

@@ -106,8 +106,8 @@ def run(
     into: Annotated[
         Path,
         typer.Option(
-            help="Folder for the result. It must be new or empty; that of a MigrationPlan may be from an "
-            "earlier run."
+            help="Folder for the result. It must be new or empty; the folder of a MigrationPlan may be "
+            "from an earlier run."
         ),
     ],
     filename: Manifest = None,
@@ -149,8 +149,8 @@ def run(
     it retries only what failed.
 
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME, or OS_AUTH_URL, OS_USERNAME,
-    OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, give what no manifest
-    gives.
+    OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, set what no manifest
+    sets.
 
     A target in a cluster needs KUBECONFIG, nginx and SVC_ADDRESS: the HOST or HOST:PORT at which the cluster
     downloads the disks from this host. The folder then holds state, logs and scratch.

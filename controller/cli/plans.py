@@ -111,7 +111,7 @@ def _select(of: Given, before: MigrationPlanStatus | None) -> tuple[PlannedVm, .
         return before.vms
     vms, found = planned.selected(of, _inventory(of), before.vms if before else ())
     for words in found.unused:
-        print_warning(f"nothing fits {words}")
+        print_warning(f"no VM fits {words}")
     return vms
 
 
@@ -178,7 +178,7 @@ def show(
     else:
         write("".join(f"{line}\n" for line in _lines(of, vms, results)))
     for words in found.unused:
-        print_warning(f"nothing fits {words}")
+        print_warning(f"no VM fits {words}")
     for warning in dryrun.unused_rows(results.values()):
         print_warning(warning)
     if not vms:
@@ -239,7 +239,8 @@ def _lines(of: Given, vms: Sequence[PlannedVm], results: dict[str, DryRunResult]
     yield f"{len(vms)} VMs in {count} waves, {size(total)}; {blocked} cannot be imported"
     if of.plan.spec.windows and not windows.is_open(of.plan.spec.windows, datetime.now(UTC)):
         opens = windows.opens(of.plan.spec.windows, datetime.now(UTC))
-        yield f"no window is open; the next one opens at {stamp(opens) if opens else 'no time: add one'}"
+        following = f"the next one opens at {stamp(opens)}" if opens else "none opens again: add one"
+        yield f"no window is open; {following}"
     for vm in vms:
         result = results[vm.import_]
         yield from (f"{vm.import_}: reason: {visible(text)}" for _, text in result.reasons)

@@ -68,7 +68,7 @@ def read(root: Path, plan: MigrationPlan) -> MigrationPlanStatus | None:
             raise StepError(
                 Exit.CONFLICT,
                 f"{root} is not empty",
-                "no run of this plan has filled it",
+                "its content is not from an earlier run of this plan",
                 "choose an empty or new folder",
             )
         return None

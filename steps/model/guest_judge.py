@@ -189,13 +189,13 @@ def _full(system: SystemFacts) -> Iterator[Concern]:
         if one.free >= needed and not few_inodes:
             continue
         room = (
-            f"{one.free_inodes} free inodes of {_INODES}"
+            f"{one.free_inodes} free inodes and needs {_INODES}"
             if one.free >= needed
-            else (f"{one.free / MEGABYTE:.1f} MB free of {needed / MEGABYTE:.0f} MB")
+            else f"{one.free / MEGABYTE:.1f} MB free and needs {needed / MEGABYTE:.0f} MB"
         )
         yield warn(
             "guest-full",
-            f"{one.mount} on {one.device} is too full for a conversion: it has {room} that are needed",
+            f"{one.mount} on {one.device} is too full for a conversion: it has {room}",
             "make room in the guest before the import",
         )
 
@@ -354,7 +354,7 @@ def _locked_data(facts: Facts) -> Iterator[Concern]:
     if locked:
         yield warn(
             "guest-locked",
-            f"{_listed(one.device for one in locked)} is encrypted, and was not looked into",
+            f"{_listed(one.device for one in locked)} is encrypted, so vmferry did not look into it",
             "it is left as it is",
         )
 

@@ -19,7 +19,7 @@ def add_options(parser: Arguments) -> None:
         "--keep-off",
         choices=["true", "succeeded", "false"],
         default="false",
-        help="stop and start no VM: the cleanup of an import is repeated that has succeeded, or may have",
+        help="stop and start no VM: repeat the cleanup of an import that succeeded, or may have succeeded",
     )
 
 

@@ -15,8 +15,9 @@ class GuestSettings(Model):
 
     inspect: Flag | None = Field(
         default=None,
-        description="Whether the disks are looked into after they were copied: operating system, drivers, "
-        "encryption, hibernation, free space, static addresses. The result is a document and concerns; "
-        "nothing is changed. The disks wait for each other. It needs `vmferry run`: a cluster refuses it. "
+        description="Whether vmferry looks into the disks after it has copied them: operating system, "
+        "drivers, encryption, hibernation, free space, static addresses. The result is a document and "
+        "concerns; nothing is changed. The disks wait for each other. Only `vmferry run` can do it: the "
+        "controller in a cluster refuses it. "
         "The default is false.",
     )

@@ -155,9 +155,8 @@ class PlanVms(Model):
 
     name: str | None = Field(
         default=None,
-        description="A pattern for the name or the inventory path of the VM, or its ID. `*` fits any text, "
-        "`?` "
-        "one character, `[ab]` one of these. Upper and lower case count. The default is any VM.",
+        description="A pattern for the name or the inventory path of the VM, or its ID. `*` fits any text, `?` "
+        "one character, `[ab]` one of these. Patterns are case-sensitive. The default is any VM.",
         json_schema_extra=_TEXT,
     )
     folder: str | None = Field(
@@ -168,8 +167,8 @@ class PlanVms(Model):
     )
     tags: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="Patterns for tags, as NAME or CATEGORY:NAME. The VM needs a tag for each. KubeVirt: "
-        "labels. The default is no tag. At most 16.",
+        description="Patterns for tags, as NAME or CATEGORY:NAME. For each pattern the VM needs a tag that "
+        "fits. KubeVirt: labels. The default is no tag. At most 16.",
         json_schema_extra={"maxItems": MOST_TAGS, "x-longest-item": LONGEST_NAME},
     )
     wave: int | None = Field(
@@ -180,8 +179,8 @@ class PlanVms(Model):
     )
     overrides: Overrides = Field(
         default={},
-        description="Fields of an import's spec, for these VMs. A field here replaces the field of the "
-        "template as a whole. The default is no field.",
+        description="Fields of an import's spec, for these VMs. A field here replaces the whole field of "
+        "the template. The default is no field.",
         json_schema_extra={"x-schema": _template_schema(of_row=True)},
     )
 
@@ -203,8 +202,8 @@ class Waves(Model):
     )
     approval: Flag | None = Field(
         default=None,
-        description="Whether each wave after the first one waits for a person, who annotates the plan with "
-        f"{GROUP}/approve=NUMBER of the wave. The default is false.",
+        description="Whether each wave after the first one waits for an approval. To approve it, annotate "
+        f"the plan with {GROUP}/approve=NUMBER of the wave. The default is false.",
     )
     failure_threshold: int | str | None = Field(
         default=None,

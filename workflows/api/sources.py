@@ -46,7 +46,7 @@ _HTTPS: Final = rules(
 _HOSTS: Final = rules(
     (
         "self.all(one, one != '' && self.exists_one(other, other == one))",
-        "redirectHosts has an empty entry, or one twice: remove it",
+        "redirectHosts has an empty or a duplicate entry: remove it",
     )
 )
 

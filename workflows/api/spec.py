@@ -342,7 +342,7 @@ _DISK_ROWS: Final = rules(
     ),
 )
 """The cost grows with the square of the rows, and the API server refuses what costs too much. In longer lists
-only `workflows.plan` looks for rows that stand twice.
+only `workflows.plan` looks for duplicate rows.
 """
 _APPROVALS: Final = rules(
     (
@@ -421,8 +421,8 @@ class VirtualMachineImportSpec(Model):
     force_power_off: Flag | None = Field(
         default=None,
         description="Whether the VM is powered off hard, instead of shutting its guest down: for vSphere, "
-        "oVirt and KubeVirt. OpenStack has nothing of the kind, so there it only gives a warning: Nova asks "
-        "the guest, then ends it. The default is false.",
+        "oVirt and KubeVirt. OpenStack cannot do that, so there it only gives a warning: Nova asks the "
+        "guest, then ends it. The default is false.",
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,
@@ -440,14 +440,15 @@ class VirtualMachineImportSpec(Model):
     profile: Text = Field(
         default="",
         description="The profile of the installation: scratch, the placement and the second network of the "
-        "pods, and the proxy. Its administrator knows which profiles there are. The default is the profile "
+        "pods, and the proxy. Its administrator knows which profiles exist. The default is the profile "
         "of the source, else that of the installation.",
         json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
     )
     skip_preflight_checks: Flag | None = Field(
         default=None,
-        description="Whether the checks of networks and guest tools at the source are skipped, and a quota "
-        "there and the capacity and the nodes of the target only warn. The default is false.",
+        description="Whether vmferry skips the checks of networks and guest tools at the source. An "
+        "insufficient quota there, and insufficient capacity or nodes at the target, then only give "
+        "warnings. The default is false.",
     )
     target_virtual_machine_name: Text = Field(
         default="",
@@ -481,8 +482,8 @@ class VirtualMachineImportSpec(Model):
     )
     start_virtual_machine: Flag | None = Field(
         default=None,
-        description="Whether the new VM is started at the end. virtualMachine.powerState says more. The "
-        "default is true.",
+        description="Whether the new VM is started at the end. virtualMachine.powerState has more choices. "
+        "The default is true.",
     )
     virtual_machine: VirtualMachineSettings | None = Field(
         default=None,
@@ -509,9 +510,9 @@ class VirtualMachineImportSpec(Model):
     )
     on_failure: Annotated[OnFailure | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
-        description="What happens to the source VM if the import fails for good or is cancelled. keepOff: a "
-        "VM that the import shut down stays off, and a retry resumes. restorePower: it is started again, and "
-        "a retry copies everything again. The default is keepOff.",
+        description="What happens to the source VM if the import fails permanently or is cancelled. keepOff: "
+        "a VM that the import shut down stays off, and a retry resumes. restorePower: it is started again, "
+        "and a retry copies everything again. The default is keepOff.",
     )
     mark_source: SourceMarkSpec | None = Field(
         default=None,

@@ -228,7 +228,7 @@ class _Plan:
         number = self._next if self._next is not None else self._current + 1
         return (
             f"Too many imports of wave {self._current} failed ({_named(self._failed)}): correct the cause "
-            f"and annotate the plan with {RETRY}=true, or continue in spite of it with {APPROVE}={number}"
+            f"and annotate the plan with {RETRY}=true, or annotate it with {APPROVE}={number} to continue"
         )
 
     def _progress(self, starting: int) -> str:
@@ -240,7 +240,7 @@ class _Plan:
         if not self._current:
             return f"{running} imports start" if running else ""
         total = sum(counts.values())
-        return f"wave {self._current}: {done} of {total} VMs are imported, {running} imports are under way"
+        return f"wave {self._current}: {done} of {total} VMs are imported, {running} imports run"
 
 
 def _is_open(vm: PlannedVm) -> bool:

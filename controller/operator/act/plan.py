@@ -115,9 +115,8 @@ class PlanActor:
         if self._created:
             self._write(created(self._status, self._created))
         if self._taken:
-            self._emit(
-                "ImportExists", f"VirtualMachineImports of others: {_listed(self._taken)}", warning=True
-            )
+            names = _listed(self._taken)
+            self._emit("ImportExists", f"These imports do not belong to the plan: {names}", warning=True)
             self._write(taken(self._status, self._taken))
 
     def _write(self, status: MigrationPlanStatus) -> None:
@@ -195,7 +194,7 @@ class PlanActor:
         except StepError as error:
             return self._failed(str(error), ended, now)
         selection = SelectionStatus(version=self._facts.version, time=stamp(now), check=ended.pod)
-        unused = f"; nothing fits {texts.message(found.unused)}" if found.unused else ""
+        unused = f"; no VM fits {texts.message(found.unused)}" if found.unused else ""
         message = f"{len(found.vms)} VMs are selected{unused}"
         after = report.with_selection(self._status, "VmsSelected", message, now, is_good=True)
         changes = {"vms": merged, "counts": report.counts(merged), "selection": selection}
@@ -244,7 +243,7 @@ class PlanActor:
     def _report_changes(self, before: MigrationPlanStatus, after: MigrationPlanStatus) -> None:
         old, new = ({vm.import_ for vm in status.vms} for status in (before, after))
         if gone := sorted(old - new):
-            self._emit("VmsRemoved", f"Not selected any more: {_listed(gone)}")
+            self._emit("VmsRemoved", f"No longer selected: {_listed(gone)}")
         if added := sorted(new - old):
             self._emit("VmsSelected", f"Selected: {_listed(added)}")
 

@@ -280,7 +280,10 @@ def created(status: MigrationPlanStatus, uids: Mapping[str, str]) -> MigrationPl
 def taken(status: MigrationPlanStatus, names: Sequence[str]) -> MigrationPlanStatus:
     """The status after imports with these names turned out to be somebody else's."""
     message = texts.message(
-        ("a VirtualMachineImport of this name exists and is not of this plan: delete it if nobody needs it",)
+        (
+            "a VirtualMachineImport of this name exists and does not belong to this plan: delete it if nobody "
+            "needs it",
+        ),
     )
     changes = {"phase": str(VmPhase.FAILED), "reason": TAKEN, "message": message}
     vms = tuple(vm.model_copy(update=changes) if vm.import_ in names else vm for vm in status.vms)

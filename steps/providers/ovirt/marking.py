@@ -53,7 +53,7 @@ class OvirtMarker:
             return
         what = f"rename the VM to {new}"
         if name != old:
-            raise StepError(Exit.INVALID, f"cannot {what}", f"it is called {name} now", "rename it by hand")
+            raise StepError(Exit.INVALID, f"cannot {what}", f"its name is now {name}", "rename it by hand")
         log.info("renaming the VM at its source", vm=old, name=new)
         self._engine.change(what, self._path, {"name": new}, method="PUT")
 

@@ -59,7 +59,7 @@ class VsphereMarker:
         if name == new:
             return
         if name != old:
-            raise StepError(Exit.INVALID, what, f"it is called {name} now", "rename it by hand")
+            raise StepError(Exit.INVALID, what, f"its name is now {name}", "rename it by hand")
         log.info("renaming the VM at its source", vm=old, name=new)
         with faults.as_step_error(what, self._session.endpoint):
             task = self._vm.Rename_Task(newName=new)

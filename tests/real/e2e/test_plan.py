@@ -110,7 +110,7 @@ def test_a_folder_of_something_else_is_left_alone(disks: MakeDisk, tmp_path: Pat
         (into / "letter.txt").write_text("dear")
         refused = harness.vmferry("run", "-f", given, "--into", into)
         assert refused.code == Exit.CONFLICT
-        assert "no run of this plan has filled it" in refused.error
+        assert "its content is not from an earlier run of this plan" in refused.error
         assert harness.vmferry("run", "-f", given, "--into", tmp_path / "out").code == Exit.DONE
         other = a_plan(simulator, tmp_path, name="other", vms=[{"name": "web"}])
         refused = harness.vmferry("run", "-f", other, "--into", tmp_path / "out")

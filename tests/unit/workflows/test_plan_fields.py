@@ -100,7 +100,7 @@ def test_quantity_in_mebibytes(text: str, mib: int | None) -> None:
         ),
     ],
 )
-def test_what_stands_twice_or_has_no_effect_is_refused(spec: dict[str, Any], words: str) -> None:
+def test_a_duplicate_or_a_field_without_effect_is_refused(spec: dict[str, Any], words: str) -> None:
     with pytest.raises(Invalid) as caught:
         planned(**spec)
     assert words in str(caught.value)

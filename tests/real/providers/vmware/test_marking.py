@@ -68,7 +68,7 @@ def test_a_vm_is_renamed_once_and_gets_its_name_back(vcenter: Simulator, access:
 
 def test_a_name_that_somebody_chose_meanwhile_is_kept(access: Access) -> None:
     machine = described(access)
-    with connect(access) as source, pytest.raises(StepError, match="it is called web now") as caught:
+    with connect(access) as source, pytest.raises(StepError, match="its name is now web") as caught:
         source.marker(machine).rename("another", "another-imported")
     assert caught.value.code is Exit.INVALID
     assert described(access).name == "web"

@@ -51,7 +51,7 @@ def test_the_vm_is_renamed_once(fake: Fake, access: MakeAccess, machine: Machine
         for _ in range(2):
             source.marker(machine).rename("web", "web-imported")
         assert fake.vms[0]["name"] == "web-imported"
-        with pytest.raises(StepError, match="it is called web-imported now") as caught:
+        with pytest.raises(StepError, match="its name is now web-imported") as caught:
             source.marker(machine).rename("db", "db-imported")
     assert caught.value.code is Exit.INVALID
     assert [call for call in fake.asked if call.startswith("PUT")] == [f"PUT /ovirt-engine/api/vms/{VM}"]
