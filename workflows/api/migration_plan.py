@@ -155,8 +155,8 @@ class PlanVms(Model):
 
     name: str | None = Field(
         default=None,
-        description="A pattern for the name or the inventory path of the VM, or its ID. `*` fits any text, `?` "
-        "one character, `[ab]` one of these. Patterns are case-sensitive. The default is any VM.",
+        description="A pattern for the name or the inventory path of the VM, or its ID. `*` fits any text, "
+        "`?` one character, `[ab]` one of these. Patterns are case-sensitive. The default is any VM.",
         json_schema_extra=_TEXT,
     )
     folder: str | None = Field(

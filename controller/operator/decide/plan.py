@@ -281,8 +281,8 @@ def taken(status: MigrationPlanStatus, names: Sequence[str]) -> MigrationPlanSta
     """The status after imports with these names turned out to be somebody else's."""
     message = texts.message(
         (
-            "a VirtualMachineImport of this name exists and does not belong to this plan: delete it if nobody "
-            "needs it",
+            "a VirtualMachineImport of this name exists and does not belong to this plan: delete it if "
+            "nobody needs it",
         ),
     )
     changes = {"phase": str(VmPhase.FAILED), "reason": TAKEN, "message": message}
