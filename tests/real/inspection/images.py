@@ -268,10 +268,15 @@ def make_lvm(g: Any, disks: tuple[str, str]) -> None:
     g.umount_all()
 
 
+LUKS: Final = "luks"
+"""The label of a disk in the appliance. The kernel may give the disks other letters than libguestfs."""
+
+
 def make_luks(g: Any, disk: str) -> None:
+    """libguestfs' own function takes minutes without KVM. Its shell does not translate device names."""
     g.part_disk(disk, "gpt")
     options = "--batch-mode --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file -"
-    g.debug("sh", [f"printf secret | cryptsetup luksFormat {options} {disk}1"])
+    g.debug("sh", [f"printf secret | cryptsetup luksFormat {options} /dev/disk/guestfs/{LUKS}1"])
 
 
 def in_appliance(folder: Path) -> None:
@@ -281,7 +286,7 @@ def in_appliance(folder: Path) -> None:
     sizes = {"lvm-0.img": 160, "lvm-1.img": 160, "luks.img": 48, "windows.img": 64}
     for name, mib in sizes.items():
         g.disk_create(str(folder / name), "raw", mib * MIB)
-        g.add_drive_opts(str(folder / name), format="raw")
+        g.add_drive_opts(str(folder / name), format="raw", **({"label": LUKS} if LUKS in name else {}))
     g.launch()
     make_lvm(g, ("/dev/sda", "/dev/sdb"))
     make_luks(g, "/dev/sdc")

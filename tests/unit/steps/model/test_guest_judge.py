@@ -239,13 +239,13 @@ NO_VIRTIO: Final = {"kernels": (a_kernel(in_initramfs=("ahci", "sd_mod")),)}
             (a_mount(free=20 * MB),),
             "/ on /dev/sda1 is too full for a conversion: it has 20.0 MB free and needs 50 MB",
         ),
-        ((a_mount(free=60 * MB), a_mount("/boot")), "60.0 MB free of 100 MB"),
+        ((a_mount(free=60 * MB), a_mount("/boot")), "60.0 MB free and needs 100 MB"),
         (
             (a_mount(), a_mount("/boot", 30 * MB)),
             "/boot on /dev/sda1 is too full for a conversion: it has 30.0 MB free and needs 40 MB",
         ),
         ((a_mount(), a_mount("/var", 9 * MB)), "/var on /dev/sda1"),
-        ((a_mount(free_inodes=50),), "50 free inodes of 100"),
+        ((a_mount(free_inodes=50),), "50 free inodes and needs 100"),
     ],
 )
 def test_a_full_file_system_is_left_alone(mounts: tuple[dict[str, Any], ...], text: str) -> None:
