@@ -1,29 +1,26 @@
 """Which VMs of an inventory the rows of a MigrationPlan select, and the result as a packed text. Pure.
 
 A check pod selects, because the inventory is foreign data; the controller reads only the packed result, whose
-size is bounded as that of `steps.model.machine_output`.
+size is bounded (`steps.model.packing`).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import gzip
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from steps.model.contract import Exit, StepError
-from steps.model.document import Document, first_error
+from steps.model.document import Document
 from steps.model.log_text import LINE, MOST_LINES
 from steps.model.machine import Disk, Machine
+from steps.model.packing import Packing
 from steps.model.patterns import fits_vm, has_tags, in_folder, unused
 from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from steps.model.wildcards import has_wildcard
-from steps.model.workflow_nodes import gunzip
 
 MOST_VMS: Final = 1000
 """VMs of one plan. Its status has a row for each of them, and an object of the API has at most 1.5 MiB."""
@@ -32,6 +29,7 @@ LONGEST_REFERENCE: Final = 512
 LONGEST_OUTPUT: Final = MOST_LINES * LINE
 LONGEST_DOCUMENT: Final = 2 << 20
 """Bytes of the result before it is packed."""
+_PACKING: Final = Packing(LONGEST_DOCUMENT, LONGEST_OUTPUT)
 _TEMPLATE: Final = "template"
 """Code of the concern about a template of vSphere, which no import accepts."""
 
@@ -196,16 +194,7 @@ def pack(found: Found) -> str:
         StepError: UNSUPPORTED, for a result that is too large.
     """
     document = found.model_dump_json(by_alias=True, exclude_defaults=True).encode()
-    text = base64.b64encode(gzip.compress(document, mtime=0)).decode()
-    if len(document) <= LONGEST_DOCUMENT and len(text) <= LONGEST_OUTPUT:
-        return text
-    raise StepError(
-        Exit.UNSUPPORTED,
-        f"the list of {len(found.vms)} VMs is too large",
-        f"it has {len(document)} bytes, {len(text)} when compressed; at most {LONGEST_DOCUMENT} and "
-        f"{LONGEST_OUTPUT} can be handed over",
-        "make several plans",
-    )
+    return _PACKING.pack(document, f"the list of {len(found.vms)} VMs", "make several plans")
 
 
 def unpack(text: str) -> Found:
@@ -214,13 +203,4 @@ def unpack(text: str) -> Found:
     Raises:
         StepError: INVALID, for anything that `pack` does not make.
     """
-    what = "the list of VMs is not valid"
-    if len(text) > LONGEST_OUTPUT:
-        raise StepError(Exit.INVALID, what, f"it has more than {LONGEST_OUTPUT} characters")
-    try:
-        document = gunzip(base64.b64decode(text, validate=True), LONGEST_DOCUMENT)
-        return Found.model_validate_json(document)
-    except ValidationError as error:
-        raise StepError(Exit.INVALID, what, first_error(error)) from None
-    except (binascii.Error, ValueError) as error:
-        raise StepError(Exit.INVALID, what, str(error)) from None
+    return _PACKING.unpack(text, Found, "the list of VMs is not valid")

@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import gzip
 from typing import Final, Self
-
-from pydantic import ValidationError
 
 from steps.model.admission import Admission, findings_of, not_checked, reasons_of
 from steps.model.contract import Exit, StepError
-from steps.model.document import Document, first_error
+from steps.model.document import Document
 from steps.model.machine_output import LONGEST_OUTPUT
+from steps.model.packing import Packing, text_of
 from steps.model.volumes import Volumes
-from steps.model.workflow_nodes import gunzip
 
 LONGEST_DOCUMENT: Final = 512 << 10
 """Bytes of the answer. Of a VM with 64 disks it has about 30 KiB."""
+_PACKING: Final = Packing(LONGEST_DOCUMENT, LONGEST_OUTPUT)
 
 
 class Refusal(Document):
@@ -52,8 +48,8 @@ class TargetAnswer(Document):
         return cls(admission=admission, refused=reasons, volumes=volumes or Volumes())
 
     def to_output(self) -> str:
-        """The answer as a text for a log: the base64 of the gzip of its JSON."""
-        return base64.b64encode(gzip.compress(self.model_dump_json(by_alias=True).encode(), mtime=0)).decode()
+        """The answer as a text for a log."""
+        return text_of(self.model_dump_json(by_alias=True).encode())
 
     @classmethod
     def from_output(cls, output: str) -> Self:
@@ -62,12 +58,4 @@ class TargetAnswer(Document):
         Raises:
             StepError: CORRUPT, for anything that `to_output` does not make.
         """
-        what = "the answer of the target cannot be read"
-        if len(output) > LONGEST_OUTPUT:
-            raise StepError(Exit.CORRUPT, what, f"it has more than {LONGEST_OUTPUT} characters")
-        try:
-            return cls.model_validate_json(gunzip(base64.b64decode(output, validate=True), LONGEST_DOCUMENT))
-        except ValidationError as error:
-            raise StepError(Exit.CORRUPT, what, first_error(error)) from None
-        except (binascii.Error, ValueError) as error:
-            raise StepError(Exit.CORRUPT, what, str(error)) from None
+        return _PACKING.unpack(output, cls, "the answer of the target cannot be read", Exit.CORRUPT)

@@ -18,7 +18,7 @@ from steps.targets.target import Target
 def ask(target: Target, shape: Shape, check_limits: Callable[[], None] | None = None) -> TargetAnswer:
     """The answer of the target. `check_limits` raises StepError if a limit of the installation refuses it.
 
-    A target that does not answer gives an answer that says so.
+    If the target does not answer, the result is "not checked", with the reason.
     """
     volumes = Volumes()
     refusals: list[StepError] = []

@@ -82,16 +82,15 @@ class NetworkMatch(Model):
     )
     vlan: int | None = Field(
         default=None,
-        description="The ID of the VLAN that the network is bound to, from 1 to 4094; one of the four fields "
-        "is required. Rows with a name, an "
-        "ID or a MAC address have precedence. OpenStack shows it to administrators only; an OVA has none.",
+        description="The ID of the VLAN that the network is bound to, from 1 to 4094; one of the four "
+        "fields is required. Rows with a name, an ID or a MAC address have precedence. OpenStack shows it "
+        "to administrators only; an OVA has none.",
         json_schema_extra={"minimum": 1, "maximum": 4094},
     )
     mac: str | None = Field(
         default=None,
         description="The MAC address of one NIC at the source, such as 00:50:56:aa:bb:01; one of the four "
-        "fields is required. The row has "
-        "precedence over all others of this mapping.",
+        "fields is required. The row has precedence over all others of this mapping.",
         json_schema_extra={"pattern": _MAC, "maxLength": 17},
     )
 

@@ -169,7 +169,7 @@ class PlanVms(Model):
         default=(),
         description="Patterns for tags, as NAME or CATEGORY:NAME. For each pattern the VM needs a tag that "
         "fits. KubeVirt: labels. The default is no tag. At most 16.",
-        json_schema_extra={"maxItems": MOST_TAGS, "x-longest-item": LONGEST_NAME},
+        json_schema_extra={"maxItems": MOST_TAGS, "x-shortest": 1, "x-longest": LONGEST_NAME},
     )
     wave: int | None = Field(
         default=None,
@@ -249,7 +249,7 @@ class Window(Model):
         default=None,
         description="The dates on which the window begins, as YYYY-MM-DD, instead of days of the week. The "
         "default is none. At most 100.",
-        json_schema_extra={"maxItems": 100, "x-longest-item": 10, "x-item-pattern": _DATE},
+        json_schema_extra={"maxItems": 100, "x-shortest": 1, "x-longest": 10, "x-item-pattern": _DATE},
     )
     start: str = Field(
         default="",
@@ -276,15 +276,13 @@ class PlanLimits(Model):
     per_host: int | None = Field(
         default=None,
         description="The number of VMs of one host of the source (vSphere: an ESXi host) that are imported "
-        "at a time. "
-        "The host is the one that had the VM when the VMs were selected. The default is no limit.",
+        "at a time. The host is the one that had the VM when the VMs were selected. The default is no limit.",
         json_schema_extra={"minimum": 1, "maximum": 1000},
     )
     per_storage_class: int | None = Field(
         default=None,
         description="The number of VMs with disks for one storage class that are imported at a time. The "
-        "default is "
-        "no limit.",
+        "default is no limit.",
         json_schema_extra={"minimum": 1, "maximum": 1000},
     )
 
@@ -318,7 +316,7 @@ class MigrationPlanSpec(Model):
         default=(),
         description="Patterns for the names, inventory paths or IDs of VMs that no row selects. The default "
         "is none. At most 256.",
-        json_schema_extra={"maxItems": MOST_ROWS, "x-longest-item": LONGEST_NAME},
+        json_schema_extra={"maxItems": MOST_ROWS, "x-shortest": 1, "x-longest": LONGEST_NAME},
     )
     template: Template = Field(
         default={},
@@ -338,8 +336,7 @@ class MigrationPlanSpec(Model):
     priority: int | None = Field(
         default=None,
         description="The priority as a number. While a plan of the same namespace and source with a larger "
-        "number imports a wave, this "
-        "plan starts no import. The default is 0.",
+        "number imports a wave, this plan starts no import. The default is 0.",
         json_schema_extra={"minimum": -1000, "maximum": 1000},
     )
     limits: PlanLimits | None = Field(

@@ -45,9 +45,7 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     if "enum" in node and not node.get("x-any-text"):
         schema["enum"] = [*node["enum"], ""]
     if kind == "array":
-        schema["items"] = _item(node["items"], defs)
-        if "x-longest" in node:
-            schema["items"]["maxLength"] = node["x-longest"]
+        schema["items"] = {**_item(node["items"], defs), **_bounds_of_items(node)}
     if kind == "object":
         schema["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
     return {**schema, **{key: node[key] for key in _BOUNDS if key in node}}
@@ -57,8 +55,8 @@ def strict(model: type[BaseModel]) -> Json:
     """The schema of a model and all its parts: nothing is nullable, and some fields are required.
 
     Required are those with `x-required`; `x-any` is a field of any type, `x-int-or-string` one of two types,
-    `x-schema` the schema of a field itself. `x-longest-item` and `x-item-pattern` are about the texts of a
-    list.
+    `x-schema` the schema of a field itself. `x-shortest`, `x-longest` and `x-item-pattern` are about the
+    texts of a list.
     """
     schema = model.model_json_schema(by_alias=True)
     return _strict(schema, schema.get("$defs", {}))
@@ -76,9 +74,7 @@ def _strict(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
         return {**node["x-schema"], **text}
     schema: Json = {"type": node["type"], **text, **{key: node[key] for key in _KEPT if key in node}}
     if node["type"] == "array":
-        schema["items"] = {**_strict(node["items"], defs), **_text_of_item(node)}
-        if "x-longest" in node:
-            schema["items"]["maxLength"] = node["x-longest"]
+        schema["items"] = {**_strict(node["items"], defs), **_bounds_of_items(node)}
     if node["type"] == "object" and "properties" not in node:  # a map of texts
         schema["additionalProperties"] = {
             "type": "string",
@@ -93,12 +89,10 @@ def _strict(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     return schema
 
 
-def _text_of_item(node: Mapping[str, Any]) -> Json:
+def _bounds_of_items(node: Mapping[str, Any]) -> Json:
     """The bounds of the texts in a list."""
-    if "x-longest-item" not in node:
-        return {}
-    pattern = {"pattern": node["x-item-pattern"]} if "x-item-pattern" in node else {}
-    return {"minLength": 1, "maxLength": node["x-longest-item"], **pattern}
+    names = {"x-shortest": "minLength", "x-longest": "maxLength", "x-item-pattern": "pattern"}
+    return {of_item: node[name] for name, of_item in names.items() if name in node}
 
 
 def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:

@@ -245,8 +245,7 @@ class BareDiskSpec(Model):
     url: Text = Field(
         default="",
         description="The http or https URL of the file, or of one in gzip (.gz). With `vmferry run` also a "
-        "path. "
-        "Required.",
+        "path. Required.",
     )
     format: Annotated[
         Literal["raw", "qcow2", "vmdk", "vhd", "vhdx"] | None,
@@ -254,21 +253,18 @@ class BareDiskSpec(Model):
     ] = Field(
         default=None,
         description="The format of the file: raw, qcow2, vmdk, vhd or vhdx. The default is that of the "
-        "ending of "
-        "its name, where .img and .raw mean raw.",
+        "ending of its name, where .img and .raw mean raw.",
         json_schema_extra=ANY_TEXT,
     )
     capacity: Text = Field(
         default="",
         description="The size of the disk as a quantity such as 20Gi. Only a compressed raw disk needs it. "
-        "The "
-        "default is the size in the file.",
+        "The default is the size in the file.",
     )
     checksum: Text = Field(
         default="",
         description="The checksum of the file as ALGORITHM:HEX, such as sha256:9f86..., which is compared "
-        "while the "
-        "file is read. The default is none.",
+        "while the file is read. The default is none.",
     )
 
     @property
@@ -297,8 +293,7 @@ class OvaSourceSpec(SourceSpec):
     disks: Annotated[tuple[BareDiskSpec, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
         description="Files with one disk each, instead of url. The VM has these disks, in this order; the "
-        "import "
-        "sets its CPUs and memory. The default is none.",
+        "import sets its CPUs and memory. The default is none.",
     )
     firmware: Annotated[Literal["bios", "efi"] | None, BeforeValidator(lambda value: value or None)] = Field(
         default=None,
@@ -308,8 +303,7 @@ class OvaSourceSpec(SourceSpec):
     networks: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
         description="With disks: the networks of the VM, with one NIC each, which spec.networkMapping of "
-        "the import "
-        "maps. The default is one NIC on the network default.",
+        "the import maps. The default is one NIC on the network default.",
     )
     http_timeout_seconds: int | None = Field(
         default=None,
