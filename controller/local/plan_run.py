@@ -177,6 +177,7 @@ class PlanRun:
             vms=self.vms,
             approved_wave=self._status.approved_wave,
             wave_ended=report.ended_at(self._status),
+            remedies=schedule.BY_COMMAND,
         )
         found = schedule.decide(self.plan.spec, moment)
         self._status = report.with_schedule(self._status, self.vms, found, now)

@@ -39,6 +39,37 @@ class InFlight:
 
 
 @dataclass(frozen=True)
+class Remedies:
+    """What a person can do, for messages. `{wave}` is the number of the next wave."""
+
+    approve: str
+    """When the next wave starts, if it needs an approval."""
+    end_pause: str
+    """How a pause ends early; empty if it cannot."""
+    stop: str
+    """After a stop by the failure threshold."""
+    retry: str
+    """After the end of a plan."""
+
+
+BY_ANNOTATION: Final = Remedies(
+    approve=f"when a person annotates the plan with {APPROVE}={{wave}}",
+    end_pause=f", or when a person annotates the plan with {APPROVE}={{wave}}",
+    stop=f"correct the cause and annotate the plan with {RETRY}=true, or annotate it with {APPROVE}={{wave}} "
+    "to continue",
+    retry=f"retry them with the annotation {RETRY}=true on the plan",
+)
+"""In a cluster."""
+BY_COMMAND: Final = Remedies(
+    approve="when you run the command again and answer yes, or run it with --yes",
+    end_pause="",
+    stop="correct the cause and run the command again, or raise waves.failureThreshold to continue",
+    retry="run the command again to retry them",
+)
+"""For `vmferry run`."""
+
+
+@dataclass(frozen=True)
 class Moment:
     """What the decision depends on, in addition to the spec."""
 
@@ -50,6 +81,7 @@ class Moment:
     """Imports of other plans that count against the limits of this one."""
     preferred: str = ""
     """Another plan with a higher priority that imports a wave; empty without one."""
+    remedies: Remedies = BY_ANNOTATION
 
 
 @dataclass(frozen=True)
@@ -75,7 +107,7 @@ def decide(spec: MigrationPlanSpec, moment: Moment) -> Schedule:
         return Schedule(PlanPhase.FAILED, NO_VM, wave=0)
     plan = _Plan(spec, moment)
     if plan.is_over:
-        return plan.result(_end_phase(moment.vms), _end_message(moment.vms))
+        return plan.result(_end_phase(moment.vms), _end_message(moment.vms, moment.remedies.retry))
     if spec.suspend:
         return plan.result(PlanPhase.SUSPENDED, f"No import starts: {SUSPEND}")
     return plan.between_waves() or plan.outside() or plan.start()
@@ -87,6 +119,7 @@ class _Plan:
     def __init__(self, spec: MigrationPlanSpec, moment: Moment) -> None:
         self._spec = spec
         self._moment = moment
+        self._remedies = moment.remedies
         self._rules = spec.waves or Waves()
         self._waves = sorted({vm.wave for vm in moment.vms})
         self._current = max((vm.wave for vm in moment.vms if vm.phase != VmPhase.PENDING), default=0)
@@ -130,10 +163,8 @@ class _Plan:
         if self._has_too_many_failures:
             return self.result(PlanPhase.STOPPED, self._stop_message())
         if self._rules.approval:
-            message = (
-                f"Wave {self._current} has ended; wave {self._next} starts when a person annotates the plan "
-                f"with {APPROVE}={self._next}"
-            )
+            when = self._remedies.approve.format(wave=self._next)
+            message = f"Wave {self._current} has ended; wave {self._next} starts {when}"
             return self.result(PlanPhase.APPROVAL, message)
         return self._pause()
 
@@ -144,10 +175,8 @@ class _Plan:
         left = (until - self._moment.now).total_seconds()
         if left <= 0:
             return None
-        message = (
-            f"Wave {self._current} has ended; wave {self._next} starts at {stamp(until)}, or when a person "
-            f"annotates the plan with {APPROVE}={self._next}"
-        )
+        earlier = self._remedies.end_pause.format(wave=self._next)
+        message = f"Wave {self._current} has ended; wave {self._next} starts at {stamp(until)}{earlier}"
         return self.result(PlanPhase.PAUSED, message, seconds=left)
 
     def outside(self) -> Schedule | None:
@@ -226,10 +255,8 @@ class _Plan:
 
     def _stop_message(self) -> str:
         number = self._next if self._next is not None else self._current + 1
-        return (
-            f"Too many imports of wave {self._current} failed ({_named(self._failed)}): correct the cause "
-            f"and annotate the plan with {RETRY}=true, or annotate it with {APPROVE}={number} to continue"
-        )
+        remedy = self._remedies.stop.format(wave=number)
+        return f"Too many imports of wave {self._current} failed ({_named(self._failed)}): {remedy}"
 
     def _progress(self, starting: int) -> str:
         if self.is_over:
@@ -252,7 +279,7 @@ def _end_phase(vms: Iterable[PlannedVm]) -> PlanPhase:
     return PlanPhase.SUCCEEDED if all(vm.phase == VmPhase.SUCCEEDED for vm in vms) else PlanPhase.FAILED
 
 
-def _end_message(vms: Sequence[PlannedVm]) -> str:
+def _end_message(vms: Sequence[PlannedVm], remedy: str) -> str:
     by_phase: dict[str, list[PlannedVm]] = {}
     for vm in vms:
         by_phase.setdefault(vm.phase, []).append(vm)
@@ -260,7 +287,6 @@ def _end_message(vms: Sequence[PlannedVm]) -> str:
     if not by_phase:
         return f"All {done} VMs are imported"
     rest = "; ".join(f"{phase.lower()}: {_named(some)}" for phase, some in sorted(by_phase.items()))
-    remedy = f"retry them with the annotation {RETRY}=true on the plan"
     return f"{done} of {len(vms)} VMs are imported; {rest}; {remedy}"
 
 

@@ -184,6 +184,7 @@ def test_a_failure_stops_the_next_wave_and_another_run_retries_only_that(
     assert ended.code == Exit.CORRUPT
     assert (document["phase"], document["counts"]["failed"]) == ("Stopped", 1)
     assert world.launched == ["prod-web-1", "prod-web-2"]
+    assert "run the command again, or raise waves.failureThreshold" in document["message"]
     assert "run the same command again to continue; it retries only what failed" in ended.err
     world.fails.clear()
     ended, document = run(vmferry)
