@@ -214,10 +214,21 @@ def _descriptor(rng: random.Random) -> Made:
 
 
 def _raw(rng: random.Random) -> Made:
-    """A disk without a format whose guest wrote the header of one: it is an ordinary disk."""
-    _, data, _, _ = rng.choice((_qcow2, _sparse, _descriptor))(rng)
-    data = data.ljust(-(-len(data) // 512) * 512, b"\0") + bytes(rng.choice((0, 512, 70 << 10)))
-    return "raw", data, len(data), bool(data)
+    """A disk without a format. Its guest may have written the header of one: it is an ordinary disk.
+
+    It may end within a sector, which zeros complete.
+    """
+    _, data, _, _ = rng.choice((_qcow2, _sparse, _descriptor, _no_header))(rng)
+    data += bytes(rng.choice((0, 512, 70 << 10)))
+    size = len(data) + -len(data) % 512
+    if rng.random() < 0.7:
+        data = data.ljust(size, b"\0")
+    return "raw", data, size, bool(data)
+
+
+def _no_header(rng: random.Random) -> Made:
+    data = b"\0" + rng.randbytes(rng.choice((1, 1000, 70 << 10)))
+    return "raw", data, len(data), True
 
 
 def _other(rng: random.Random) -> Made:
