@@ -195,8 +195,8 @@ def stages() -> str:
             f"`{stage.name}`",
             ", ".join(f"`{name}`" for name in stage.after),
             stage.scope.value,
-            "a gate" if stage.gate else f"`vmferry-{stage.identity}`",
-            "" if stage.gate else str(stage.retry.limit),
+            "a gate" if stage.gate else "the controller" if stage.answer else f"`vmferry-{stage.identity}`",
+            "" if stage.gate or stage.answer else str(stage.retry.limit),
         )
         for stage in STAGES
     )

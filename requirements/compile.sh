@@ -13,7 +13,7 @@ compile() { # compile NAME ARGUMENTS...
 
 compile dev --extra local --extra target --extra controller --group build --group test --group lint
 # the others as dev has them: an image may install two of them, and the tests ran with these
-for extra in vmware openstack ova ovirt kubevirt disk serve directory target controller; do
+for extra in vmware openstack ova ovirt kubevirt disk guest serve directory target controller; do
   compile "$extra" --extra "$extra" --constraint requirements/dev.txt
 done
 compile build --group build --constraint requirements/dev.txt

@@ -11,6 +11,7 @@ needs a right on the cluster.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -160,10 +161,17 @@ class FolderFiles:
 class ClusterFiles:
     """The documents of a run in a cluster: they are in the Workflow, and in objects of the run."""
 
-    def __init__(self, run_objects: RunObjects, machine: Machine, workflow: str) -> None:
+    def __init__(
+        self,
+        run_objects: RunObjects,
+        machine: Machine,
+        workflow: str,
+        place_scratch: Callable[[], None] = lambda: None,
+    ) -> None:
         self._run_objects = run_objects
         self._machine = machine
         self._workflow = workflow
+        self._place_scratch = place_scratch
 
     def machine(self) -> Machine:
         """The VM that `preflight` found."""
@@ -184,6 +192,7 @@ class ClusterFiles:
             StepError: CONFLICT, if another import is creating a VM of this name; others of `RunObjects`.
         """
         self._run_objects.prepare(self._machine, target_shape)
+        self._place_scratch()
 
     def _scratch_disks(self) -> Sequence[Disk]:
         """The disks that are copied to scratch."""
@@ -261,7 +270,10 @@ def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     refuse_excess(plan, machine)
     run_objects = RunObjects(plan, cluster, namespace)
     if plan.target.way is DiskWay.PULL:
-        return ClusterFiles(run_objects, machine, workflow.name)
+        from steps.targets.landing.scratch_together import place_scratch  # noqa: PLC0415 - likewise
+
+        place = functools.partial(place_scratch, plan, machine, cluster, context.stop, release=namespace)
+        return ClusterFiles(run_objects, machine, workflow.name, place)
     from steps.targets import landing_storage  # noqa: PLC0415 - likewise
     from steps.targets.landing.claims import LandingClaims  # noqa: PLC0415
 

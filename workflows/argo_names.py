@@ -21,15 +21,21 @@ _CONFIG_KEY: Final = 253
 
 _SUFFIXES: Final = {DiskWay.PULL: "", DiskWay.LAND: "-land", DiskWay.MIXED: "-mixed"}
 """The ends of the names of WorkflowTemplates, by the way of the disks."""
+_GUEST: Final = "-guest"
+"""After that: the template has the stages with all disks of the VM."""
 
 
-def template_name(kind: SourceKind, way: DiskWay = DiskWay.PULL) -> str:
-    """The WorkflowTemplate for sources of a kind; those of a way differ in the provider's image only."""
-    return f"vmferry-{kind.provider}{_SUFFIXES[way]}"
+def template_name(kind: SourceKind, way: DiskWay = DiskWay.PULL, *, guest: bool = False) -> str:
+    """The WorkflowTemplate for sources of a kind; those of a way differ in the provider's image only.
+
+    `guest`: whether the import asks for a stage that works on the guest's system.
+    """
+    return f"vmferry-{kind.provider}{_SUFFIXES[way]}{_GUEST if guest else ''}"
 
 
 def way_of(template: str) -> DiskWay:
     """The way of the disks, by the name of a WorkflowTemplate."""
+    template = template.removesuffix(_GUEST)
     suffixes = ((way, suffix) for way, suffix in _SUFFIXES.items() if suffix)
     return next((way for way, suffix in suffixes if template.endswith(suffix)), DiskWay.PULL)
 

@@ -94,6 +94,9 @@ def plan(
     grace = spec.graceful_shutdown_timeout_seconds or 0
     profile = profiles.chosen(settings, source, spec.profile)
     values = profiles.find(settings, profile)
+    target = target_plan(import_, settings, SourceKind(source.kind), mapping)
+    if reasons := list(_late_reasons(spec, settings, target)):
+        raise Invalid(reasons)
     vm, folder = inventory_path.of_import(source.kind, spec.virtual_machine_name, spec.folder)
     return Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
@@ -114,11 +117,11 @@ def plan(
             grace_seconds=grace if grace > 0 else GRACE_SECONDS,
         ),
         skip_preflight_checks=bool(spec.skip_preflight_checks),
-        target=target_plan(import_, settings, SourceKind(source.kind), mapping),
+        target=target,
         approvals=spec.approvals,
         on_failure=spec.on_failure or OnFailure.KEEP_OFF,
         mark=source_mark(spec),
-        guest=GuestPlan(inspect=_is_inspected(spec)),
+        guest=guest_plan(spec, settings, target),
         scratch=values.scratch or settings.scratch,
         profile=profile,
         pods=values.pods,
@@ -292,15 +295,42 @@ def form_reasons(
 
 def guest_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:
     """What is asked for about the guest, and cannot be done here."""
-    if _is_inspected(spec) and settings.mounts_claims:
+    if spec.guest is not None and spec.guest.inspect and settings.mounts_claims and not settings.guest:
         yield (
-            "spec.guest.inspect is true, but in a cluster vmferry cannot look into disks yet; remove it, or "
-            "import with `vmferry run`"
+            "spec.guest.inspect is true, but this installation has no image for it; remove it, or ask its "
+            "administrator to set the chart's value guest.enabled"
         )
 
 
-def _is_inspected(spec: VirtualMachineImportSpec) -> bool:
-    return spec.guest is not None and bool(spec.guest.inspect)
+def _late_reasons(spec: VirtualMachineImportSpec, settings: Settings, target: TargetPlan) -> Iterator[str]:
+    """What is wrong, and is known only with the way of the disks."""
+    is_inspected = spec.guest is not None and spec.guest.inspect
+    if is_inspected and target.way is not DiskWay.PULL and target.namespace == settings.release:
+        yield (
+            f"spec.guest.inspect is true, but {_IN_RELEASE}; remove it, or import the VM into another "
+            "namespace"
+        )
+
+
+_IN_RELEASE: Final = (
+    "the VM goes to the namespace of vmferry itself, where its volumes have names of their own"
+)
+
+
+def guest_plan(spec: VirtualMachineImportSpec, settings: Settings, target: TargetPlan) -> GuestPlan:
+    """What happens with the guest's system. Disks that land are looked into unless the import says no."""
+    wanted = spec.guest.inspect if spec.guest is not None else None
+    if wanted is not None:
+        return GuestPlan(inspect=wanted)
+    if target.way is not DiskWay.LAND:
+        return GuestPlan()
+    if not settings.guest:
+        return GuestPlan(why="this installation has no image for it (the chart's value guest.enabled)")
+    if target.namespace == settings.release:
+        return GuestPlan(why=_IN_RELEASE)
+    return GuestPlan(
+        inspect=True, optional=True, why="the disks land on their volumes; spec.guest.inspect: false omits it"
+    )
 
 
 def _mode_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:

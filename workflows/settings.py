@@ -79,6 +79,10 @@ class Settings(Document):
     """The profiles that imports and sources may name (`workflows.profiles`)."""
     default_profile: str = ""
     """The profile of those that name none; empty: none."""
+    guest: bool = True
+    """Whether the installation has the image `guest`, with which its pods look into disks."""
+    release: str = ""
+    """The namespace of the installation; empty if there is none."""
     mounts_claims: bool = True
     """Whether the stages run as pods, which can mount the claims of the cluster."""
     local_files: bool = False

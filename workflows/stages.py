@@ -7,11 +7,12 @@ for the VM or once for each disk; edges, retry rules, identities and limits are 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from steps.model import leftovers
+from steps.model.guest_output import GUEST_OUTPUT
 from steps.model.machine_output import MACHINE_OUTPUT
 from steps.model.plan import DiskWay, TargetKind
 from steps.model.restore import RESTORED
@@ -34,6 +35,8 @@ class Identity(enum.StrEnum):
     TARGET = "target"
     SCRATCH = "scratch"
     """Deletes the scratch claims of a run."""
+    GUEST = "guest"
+    """Looks into the disks of a VM; may do nothing but report its result."""
 
 
 class Image(enum.StrEnum):
@@ -44,6 +47,8 @@ class Image(enum.StrEnum):
     DISK = "disk"
     SERVE = "serve"
     TARGET = "target"
+    GUEST = "guest"
+    """With libguestfs and its appliance."""
 
 
 class Capability(enum.Enum):
@@ -108,9 +113,13 @@ class Stage:
     """Whether it works on the disk itself: if disks land on their volumes, that volume is mounted, and
     scratch has only the records of the landing."""
     scratches: bool = False
-    """Whether the scratch of every disk of the VM is mounted."""
+    """Whether every disk of the VM is mounted: its scratch, or its volume with the records of the landing."""
+    writes: bool = False
+    """Whether such a stage changes the disks. Else they are mounted read-only."""
     asked: bool = False
     """Whether it runs only if the import asks for it (`steps.model.plan.GuestPlan`)."""
+    answer: str = ""
+    """The controller answers instead of a program, with a text: the name of the output."""
     scratch_unless: Capability | None = None
     """If the target can do this, the parallel stage mounts scratch instead: a claim has one pod at a time."""
     address: bool = False
@@ -140,6 +149,10 @@ class Stage:
         return self.name.replace("-", "_")
 
 
+NAME_CLAIMS: Final = "name-claims"
+"""The stage in which the controller says what the stages with all disks mount (`workflows.mounts`)."""
+CLAIMS: Final = "claims"
+"""What it says, as an output of that stage and an input of those."""
 STAGES: Final[tuple[Stage, ...]] = (
     Stage(
         "preflight",
@@ -165,9 +178,18 @@ STAGES: Final[tuple[Stage, ...]] = (
         outputs=("admission.json", "disks.json", "volumes.json"),
     ),
     Stage(
+        NAME_CLAIMS,
+        "Wait until the controller has named the claims that a pod of all disks mounts",
+        after=("admit",),
+        identity=Identity.GUEST,
+        asked=True,
+        answer=CLAIMS,
+        needs=Capability.CLAIMS,
+    ),
+    Stage(
         "approve-poweroff",
         "Wait for approval to shut down the VM",
-        after=("admit",),
+        after=(NAME_CLAIMS,),
         identity=Identity.TARGET,
         gate=True,
     ),
@@ -212,12 +234,14 @@ STAGES: Final[tuple[Stage, ...]] = (
         "inspect",
         "Look into the disks: the operating system, its drivers, what prevents a conversion",
         after=("convert",),
-        identity=Identity.DATA,
-        image=Image.DISK,
+        identity=Identity.GUEST,
+        image=Image.GUEST,
         in_transfer=True,
+        volume=True,
         scratches=True,
         asked=True,
         documents=("guest.json",),
+        outputs=(GUEST_OUTPUT,),
     ),
     Stage(
         "serve",
@@ -332,6 +356,7 @@ CLEANUP: Final = "cleanup"
 """Name of the exit handler, which holds the stages that run at the end. Until 0.1 it was one stage."""
 ADMIT: Final = "admit"
 """The stage in which the target judges the VM, the last one before anything changes."""
+BUILD: Final = "build"
 HALT: Final = "halt"
 """The first stage at the end; not run after a success."""
 RELEASE_SOURCE: Final = "release-source"
@@ -375,21 +400,34 @@ _IF_ALL_LAND: Final = (
 The names of its claims are known before, and the VM cannot run before `hand-over` has made them. So `build`
 runs while the VM is shut down and its disks are copied, and costs no downtime.
 """
+_IF_ASKED: Final = (_row("hand-over", after=("inspect",)),)
+"""Other rows if a stage with all disks is asked for: the disks wait for each other. What it finds decides the
+buses of the VM, so `build` comes after it in any case, and costs downtime."""
 
 
 def stages_for(
-    target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False, inspect: bool = False
+    target: TargetKind,
+    way: DiskWay = DiskWay.PULL,
+    *,
+    embedded: bool = False,
+    asked: Collection[str] = (),
 ) -> tuple[Stage, ...]:
     """The rows that apply to a target and a way of its disks. Edges skip over the rows that do not apply.
 
-    With `embedded`, the stages run as local processes, so scratch is in folders. With `inspect`, the import
-    asks for an inspection: then the disks wait for each other before they are handed on.
+    With `embedded`, the stages run as local processes, so scratch is in folders. `asked` are the stages that
+    the import asks for (`GuestPlan.stages`): then the disks wait for each other before they are handed on.
     """
     able = CAPABILITIES[target] - ({Capability.CLAIMS} if embedded else set())
     ways = ways_of(way)
-    others = _IF_ALL_LAND if way is DiskWay.LAND else ()
+    landing = _IF_ALL_LAND if way is DiskWay.LAND else ()
+    others = _IF_ASKED if asked else landing
     rows = {stage.name: stage for stage in (*STAGES, *others)}
-    kept = [stage for stage in rows.values() if _applies(stage, able, ways) and (inspect or not stage.asked)]
+    wanted = {NAME_CLAIMS, *asked} if asked else set()
+    kept = [
+        stage
+        for stage in rows.values()
+        if _applies(stage, able, ways) and (stage.name in wanted or not stage.asked)
+    ]
     names = {stage.name for stage in kept}
     return tuple(_fit(stage, rows, names, able, ways) for stage in kept)
 
@@ -400,10 +438,14 @@ def ways_of(way: DiskWay) -> frozenset[DiskWay]:
 
 
 def planned_names(
-    target: TargetKind, way: DiskWay = DiskWay.PULL, *, embedded: bool = False, inspect: bool = False
+    target: TargetKind,
+    way: DiskWay = DiskWay.PULL,
+    *,
+    embedded: bool = False,
+    asked: Collection[str] = (),
 ) -> list[str]:
     """The stages of an import that succeeds, in order."""
-    rows = stages_for(target, way, embedded=embedded, inspect=inspect)
+    rows = stages_for(target, way, embedded=embedded, asked=asked)
     return [stage.name for stage in rows if stage.name != HALT]
 
 

@@ -18,14 +18,15 @@ from controller.local.rundir import RunDir
 from controller.units import size
 from steps.model.collisions import Reservations
 from steps.model.contract import Exit, StepError, is_retryable
-from steps.model.guest import GUEST, Guest
+from steps.model.guest import GUEST as GUEST_FILE
+from steps.model.guest import Guest
 from steps.model.machine import Machine, Severity
 from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.model.restore import Restored
 from steps.model.source_mark import MarkState
 from steps.runtime.program import MACHINE, PLAN
-from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
+from workflows.author.dag import DELIVER, DISKS, FINISH, GUEST, IMPORT, TRANSFER, home
 from workflows.stages import (
     ADMIT,
     CHECKS,
@@ -99,7 +100,7 @@ class Runner:
         self._first_delay = first_delay
         self._stopping = asyncio.Event()
         self._plan = Plan.load(rundir.request / PLAN)
-        stages = stages_for(self._plan.target.kind, embedded=True, inspect=self._plan.guest.inspect)
+        stages = stages_for(self._plan.target.kind, embedded=True, asked=self._plan.guest.stages)
         self._stages = [stage for stage in stages if stage.scope is not Scope.EXIT]
         self._exit = [stage for stage in stages if stage.scope is Scope.EXIT]
         self._disks: tuple[str, ...] = ()
@@ -119,7 +120,7 @@ class Runner:
         self._warn_of_admission()
         self._warn_of_room()
         async with self._slots.machines:
-            await self._run_stages(self._stages_in(TRANSFER, DISKS))
+            await self._run_stages(self._stages_in(TRANSFER, DISKS, GUEST, DELIVER))
         self._warn_of_guest()
         await self._run_stages(self._stages_in(FINISH))
         await self._exit_handler()
@@ -359,7 +360,7 @@ class Runner:
 
     def _warn_of_guest(self) -> None:
         """Show what an inspection has found: the verdict, and the concerns that a person should read."""
-        document = self._rundir.request / GUEST
+        document = self._rundir.request / GUEST_FILE
         if not self._plan.guest.inspect or not document.exists():
             return
         guest = Guest.load(document)

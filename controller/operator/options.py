@@ -131,6 +131,11 @@ class Options(Document):
         return cls.load(Path(os.environ.get(PATH_ENV, str(PATH))))
 
     @property
+    def planning(self) -> Settings:
+        """The settings for the plan of an import in this installation."""
+        return self.settings.model_copy(update={"release": self.namespace})
+
+    @property
     def installation(self) -> Installation:
         """Settings for Workflows; the template has all others."""
         return Installation(namespace=self.namespace)

@@ -131,6 +131,18 @@ def read_head(path: Path, image_format: str, count: int) -> bytes:
         head.unlink(missing_ok=True)
 
 
+def cover(path: Path, image_format: str, layer: Path, size: int) -> None:
+    """Write an empty qcow2 image over a disk, so that it has `size` bytes. The disk is only read.
+
+    Raises:
+        StepError: NO_SPACE; INTERNAL.
+    """
+    argv = ["-f", "qcow2", "-F", image_format, "-b", str(path.absolute()), str(layer.absolute()), str(size)]
+    result = _run("create", *argv)
+    if result.returncode:
+        raise _failure("create", path, result.stderr, result.returncode)
+
+
 def convert(
     source: Path,
     source_format: str,

@@ -78,6 +78,8 @@ MENUS: Final = (
     "/boot/syslinux/syslinux.cfg",
 )
 """Their order is the order of trust."""
+_DISK_NAME: Final = re.compile(r"/dev/(?:sd|vd)[a-z]{1,3}[0-9]{0,3}")
+_ROOT: Final = re.compile(r"\broot=(/dev/(?:sd|vd)[a-z]{1,3}[0-9]{0,3})(?=\s|$)")
 _KERNEL_LINE: Final = re.compile(r"^\s*(?:linux|linux16|linuxefi|kernel|LINUX|KERNEL)\s+(\S+)", re.MULTILINE)
 
 
@@ -95,8 +97,36 @@ def read(guest: Guest, folder: Path) -> dict[str, Any]:
         "other_kernels": ordered[MOST_KERNELS:][:64],
         "agents": [name for name, paths in AGENTS.items() if any(_exists(guest, path) for path in paths)],
         "network": list(_network(guest)),
+        "disk_names": _disk_names(guest),
         "loaders": _loaders(guest),
     }
+
+
+def _disk_names(guest: Guest) -> list[str]:
+    """The devices by which the system names its disks where it needs them to start: fstab, crypttab, root=.
+
+    A swap, and what may be missing, does not count (fstab(5), systemd.mount(5)).
+    """
+    found = [name for name in _named(guest) if _DISK_NAME.fullmatch(name)]
+    for menu in MENUS:
+        text = guest.text(menu, LONGEST_LIST)
+        if started := _KERNEL_LINE.search(text):
+            line = text[started.start() :].lstrip().partition("\n")[0]
+            found += _ROOT.findall(line)
+            break
+    return sorted(set(found))[:MOST_TEXTS]
+
+
+def _named(guest: Guest) -> Iterator[str]:
+    for line in guest.text("/etc/fstab", LONGEST_TEXT).splitlines():
+        fields = line.partition("#")[0].split()
+        options = fields[3].split(",") if len(fields) > 3 else []
+        if len(fields) > 2 and fields[2] != "swap" and not {"nofail", "noauto"} & set(options):
+            yield fields[0]
+    for line in guest.text("/etc/crypttab", LONGEST_TEXT).splitlines():
+        fields = line.partition("#")[0].split()
+        if len(fields) > 1:
+            yield fields[1]
 
 
 def _exists(guest: Guest, path: str) -> bool:

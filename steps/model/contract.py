@@ -14,6 +14,8 @@ SCRATCH: Final = Path("/scratch")
 """The disk's own claim: bulk data, written as `NAME.partial` and renamed when complete."""
 VOLUME: Final = Path("/disk")
 """The volume on which a disk lands: a folder, or a block device. `SCRATCH` has its records then."""
+EVERY_VOLUME: Final = Path("/volumes")
+"""For a stage with all disks: the volumes by the ids of their disks. `SCRATCH` has a folder for each then."""
 REQUEST: Final = Path("/request")
 """The request: `plan.json` and, after preflight, `machine.json`. Read-only for steps."""
 CREDENTIALS: Final = Path("/run/source")

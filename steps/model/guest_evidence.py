@@ -23,6 +23,8 @@ DISK_DRIVERS: Final = {
     "sata": ("ahci", "sd_mod"),
 }
 """What a Linux needs to find its root file system on each bus of KubeVirt, whose SCSI is virtio-scsi."""
+DISK_PREFIXES: Final = {"virtio": "/dev/vd", "scsi": "/dev/sd", "sata": "/dev/sd"}
+"""How Linux names disks on each bus."""
 NIC_DRIVERS: Final = {"virtio": ("virtio_pci", "virtio_net"), "e1000e": ("e1000e",), "e1000": ("e1000",)}
 WINDOWS_DISKS: Final = {"virtio": "viostor", "scsi": "vioscsi"}
 _BOOT_START: Final = 0
@@ -45,12 +47,28 @@ def disk_buses(system: SystemFacts) -> tuple[BusEvidence, ...]:
     kernel = default_kernel(system)
     if kernel is None or kernel.initramfs_trouble:
         return ()
-    drivers = {*kernel.in_initramfs, *kernel.built_in}
     return tuple(
         BusEvidence(name=bus, why=_why(kernel, needed))
         for bus, needed in DISK_DRIVERS.items()
-        if drivers.issuperset(needed)
+        if _has(kernel, needed) and not _wrong_names(system, bus)
     )
+
+
+def _has(kernel: KernelFacts, needed: Iterable[str]) -> bool:
+    return {*kernel.in_initramfs, *kernel.built_in}.issuperset(needed)
+
+
+def names_against_virtio(system: SystemFacts) -> tuple[str, ...]:
+    """The names of disks because of which it does not boot from virtio, although it has the drivers."""
+    kernel = default_kernel(system)
+    is_ready = kernel is not None and _has(kernel, DISK_DRIVERS["virtio"])
+    return _wrong_names(system, "virtio") if is_ready else ()
+
+
+def _wrong_names(system: SystemFacts, bus: str) -> tuple[str, ...]:
+    """The names by which it needs its disks, and that they do not have on a bus."""
+    names = system.linux.disk_names if system.linux is not None else ()
+    return tuple(name for name in names if not name.startswith(DISK_PREFIXES[bus]))
 
 
 def _why(kernel: KernelFacts, needed: Sequence[str]) -> str:
@@ -115,7 +133,8 @@ def _linux_changes(system: SystemFacts, buses: Sequence[BusEvidence]) -> Iterato
     if kernel is not None and not any(bus.name == "virtio" for bus in buses):
         have = {*kernel.in_initramfs, *kernel.built_in}
         missing = [name for name in VIRTIO if name not in have]
-        yield f"the initramfs of kernel {kernel.version} gets {', '.join(missing)}"
+        if missing:
+            yield f"the initramfs of kernel {kernel.version} gets {', '.join(missing)}"
     yield "names of disks in /etc/fstab and in the boot loader become those of virtio"
 
 

@@ -91,6 +91,8 @@ class LinuxFacts(Document):
     agents: Texts = ()
     network: Annotated[tuple[NetworkFile, ...], Field(max_length=128)] = ()
     loaders: Texts = ()
+    disk_names: Texts = ()
+    """Names of devices, such as /dev/sda1, without which it does not start."""
 
 
 class WindowsDriver(Document):

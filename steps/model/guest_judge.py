@@ -28,6 +28,7 @@ from steps.model.guest_evidence import (
     changes,
     default_kernel,
     disk_buses,
+    names_against_virtio,
     nic_models,
     words,
 )
@@ -368,11 +369,19 @@ def _drivers(chosen: SystemFacts, system: GuestSystem, buses: Sequence[BusEviden
             f"the initramfs {trouble.initramfs} cannot be read: {trouble.trouble}",
             "it is not known from which bus the VM boots",
         )
+    elif names and (wrong := names_against_virtio(chosen)):
+        yield warn(
+            "guest-disk-names",
+            f"{system.product} needs names of disks that they do not have on virtio: {_listed(wrong)}; it "
+            f"boots from {' and '.join(names)} only",
+            "the new VM gets that bus, unless a row of diskMapping names another; name the file systems by "
+            "UUID in /etc/fstab and in the boot loader to use virtio",
+        )
     elif names and "virtio" not in names:
         yield warn(
             "guest-no-virtio",
             f"{system.product} has no drivers for virtio: it boots from {' and '.join(names)} only",
-            "choose that bus for its disks in diskMapping",
+            "the new VM gets that bus, unless a row of diskMapping names another",
         )
     elif not names:
         yield warn(

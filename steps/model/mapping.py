@@ -17,6 +17,8 @@ from steps.model import unique
 from steps.model.concerns import about, block, disk_serial, log, merged, system_serial, system_uuid, warn
 from steps.model.contract import StepError
 from steps.model.document import Document
+from steps.model.guest import Guest
+from steps.model.guest_choice import bus_by_evidence, disk_bus
 from steps.model.guestos import is_windows
 from steps.model.machine import (
     Clock,
@@ -119,8 +121,8 @@ class Shape(Document):
         return is_windows(self.os)
 
 
-def shape(plan: Plan, machine: Machine) -> Shape:
-    """The shape that is built from `machine`.
+def shape(plan: Plan, machine: Machine, guest: Guest | None = None) -> Shape:
+    """The shape that is built from `machine`; `guest` is what an inspection found on its disks.
 
     Raises:
         StepError: INVALID, when the strict name policy refuses its name.
@@ -132,7 +134,7 @@ def shape(plan: Plan, machine: Machine) -> Shape:
         machine.threads_per_core,
         policy=target.cpu_topology,
     )
-    interfaces, nic_concerns = map_interfaces(machine.nics, target)
+    interfaces, nic_concerns = map_interfaces(machine.nics, target, guest)
     tag_labels, tag_concerns = labels_of_tags(machine.tags, target.settings.tag_labels)
     return Shape(
         name=target_name(plan, machine),
@@ -145,7 +147,7 @@ def shape(plan: Plan, machine: Machine) -> Shape:
         uuid=system_uuid(machine),
         serial=system_serial(machine),
         clock=machine.clock,
-        disks=map_disks(machine.disks, target, taken=_orders(machine.nics)),
+        disks=map_disks(machine.disks, target, guest, taken=_orders(machine.nics)),
         interfaces=interfaces,
         description=machine.notes,
         os=machine.os,
@@ -222,13 +224,14 @@ def _cores(cores: int, threads: int) -> str:
 
 
 def map_disks(
-    disks: Iterable[Disk], target: TargetPlan, *, taken: Iterable[int] = ()
+    disks: Iterable[Disk], target: TargetPlan, guest: Guest | None = None, *, taken: Iterable[int] = ()
 ) -> tuple[TargetDisk, ...]:
-    """Buses by row or controller; the source's boot order first, then the others in the source's order.
+    """Buses by row, by what is on the disks, or by controller; boot orders of the source, then new ones.
 
     KubeVirt allows each order once: of two disks with the same order, the second comes later.
     """
     disks = tuple(disks)
+    found_bus = disk_bus(guest)
     used = set(taken)
     free = itertools.count(max(used | _orders(disks), default=0) + 1)
     made = []
@@ -236,7 +239,9 @@ def map_disks(
         wanted = disk.boot_order
         order = wanted if wanted is not None and wanted not in used else next(free)
         used.add(order)
-        bus = bus_of_row(disk, target.disks) or BUSES.get(disk.controller, target.default_bus)
+        bus = bus_of_row(disk, target.disks) or bus_by_evidence(
+            found_bus, disk.controller, BUSES.get(disk.controller), target.default_bus
+        )
         serial = disk_serial(disk.serial)
         made.append(
             TargetDisk(

@@ -11,6 +11,8 @@ from steps.model import unique
 from steps.model.concerns import block, log, usable_mac, warn
 from steps.model.contract import StepError
 from steps.model.document import Document
+from steps.model.guest import Guest
+from steps.model.guest_choice import model_by_evidence, nic_model
 from steps.model.machine import Concern, MacAddress, Nic, NicModel, Severity
 from steps.model.matching import network_rules, rule_of_nic
 from steps.model.naming import shown
@@ -59,7 +61,9 @@ class Interface(Document):
     boot_order: Annotated[int, Field(ge=1)] | None = None
 
 
-def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Interface, ...], list[Concern]]:
+def map_interfaces(
+    nics: Iterable[Nic], target: TargetPlan, guest: Guest | None = None
+) -> tuple[tuple[Interface, ...], list[Concern]]:
     """All NICs that KubeVirt allows: mapped ones by bridge, and one unmapped one on the pod network.
 
     KubeVirt allows one pod network per VM. A NIC with a row for it has precedence over unmapped ones; further
@@ -67,7 +71,7 @@ def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Inter
     """
     found: list[Interface] = []
     concerns: list[Concern] = []
-    nics = tuple(nics)
+    nics, found_model = tuple(nics), nic_model(guest)
     is_reserved = any(_wants_pod_network(nic, target) for nic in nics)
     for index, nic in enumerate(nics):
         if reason := _reason_to_leave_out(nic, target):
@@ -79,9 +83,12 @@ def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Inter
         if to_pod and is_taken:
             concerns.append(_left_out(nic, target))
         elif rule is not None:
-            found.append(_mapped(index, nic, rule, target.default_model))
+            by_hardware = MODELS.get(nic.model)
+            model = rule.model or model_by_evidence(found_model, by_hardware, target.default_model)
+            found.append(_mapped(index, nic, rule, model))
         else:
-            found.append(_on_pod_network(nic, target.default_model))
+            model = model_by_evidence(found_model, None, target.default_model)
+            found.append(_on_pod_network(nic, model))
             concerns.append(_unmapped(nic, target))
     return tuple(found), concerns
 
@@ -138,12 +145,12 @@ def _title(nic: Nic) -> str:
     return f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r})"
 
 
-def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) -> Interface:
+def _mapped(index: int, nic: Nic, rule: NetworkRule, model: InterfaceModel) -> Interface:
     return Interface(
         name=f"migrated-{index}",
         nic=nic.id,
         source=nic.network,
-        model=rule.model or MODELS.get(nic.model, default),
+        model=model,
         mac=None if rule.mac is MacPolicy.NEW else _address(nic),
         connected=nic.connected,
         network=rule.destination,
@@ -151,12 +158,12 @@ def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) ->
     )
 
 
-def _on_pod_network(nic: Nic, default: InterfaceModel) -> Interface:
+def _on_pod_network(nic: Nic, model: InterfaceModel) -> Interface:
     return Interface(
         name=POD_NETWORK,
         nic=nic.id,
         source=nic.network,
-        model=default,
+        model=model,
         mac=_address(nic),
         connected=nic.connected,
         boot_order=nic.boot_order,

@@ -406,6 +406,15 @@ class GuestPlan(Document):
 
     inspect: bool = False
     """Whether the disks are looked into."""
+    optional: bool = _left_out(default=False)
+    """Whether the import continues if the inspection fails, because it is a default that nobody asked for."""
+    why: str = _left_out("")
+    """Why, as a part of a sentence, if the import does not say it."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that the import asks for (`workflows.stages.Stage.asked`)."""
+        return ("inspect",) if self.inspect else ()
 
 
 class ScratchPlan(Document):

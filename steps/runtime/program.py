@@ -28,6 +28,7 @@ from steps.model.contract import (
     StepError,
     Stopped,
 )
+from steps.model.guest import GUEST, Guest
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.model.volumes import VOLUMES, Volumes
@@ -103,6 +104,15 @@ class Context:
     def machine(self) -> Machine:
         """The VM as preflight found it. Raises StepError (INVALID) if it is missing or malformed."""
         return Machine.load(self.request / MACHINE)
+
+    def guest(self) -> Guest | None:
+        """What an inspection found on the disks; None if there was none, and in a cluster.
+
+        Raises:
+            StepError: INVALID, when the document is malformed.
+        """
+        path = self.request / GUEST
+        return Guest.load(path) if path.exists() else None
 
     def volumes(self) -> Volumes | None:
         """The names that `admit` chose for the volumes.

@@ -17,7 +17,9 @@ class GuestSettings(Model):
         default=None,
         description="Whether vmferry looks into the disks after it has copied them: operating system, "
         "drivers, encryption, hibernation, free space, static addresses. The result is a document and "
-        "concerns; nothing is changed. The disks wait for each other. Only `vmferry run` can do it: the "
-        "controller in a cluster refuses it. "
-        "The default is false.",
+        "concerns, and the VM gets a disk bus and a NIC model for which the system has drivers; a row of "
+        "diskMapping or networkMapping has precedence. Nothing is changed on the disks, but they wait for "
+        "each other. "
+        "The default is true if the disks land on their volumes (then a failed inspection does not end the "
+        "import), else false.",
     )

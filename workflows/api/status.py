@@ -200,7 +200,7 @@ class ImportStatus(Reported):
         default=(),
         description="The conditions VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and "
         "VMExportFailed; Succeeded (True, False, or Unknown while it is under way); MappingRulesVerified; "
-        "MappingResolved; TargetAdmitted; Planned; ArgoNotAnswering; WorkflowStalled; "
+        "MappingResolved; TargetAdmitted; GuestInspected; Planned; ArgoNotAnswering; WorkflowStalled; "
         "SourceLeftovers; SourceMarked.",
     )
     new_virtual_machine: Text = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from steps.model.plan import DiskWay
 from steps.model.sources import SourceKind
@@ -42,10 +42,24 @@ def _named_first(value: Any) -> Any:
     return {key: _named_first(value[key]) for key in [*first, *(key for key in value if key not in first)]}
 
 
-def chart_names() -> dict[str, tuple[SourceKind, DiskWay]]:
-    """The names of the chart's templates: one for each kind of source and way of the disks."""
+class ChartTemplate(NamedTuple):
+    """What a template of the chart is for."""
+
+    kind: SourceKind
+    way: DiskWay
+    guest: bool
+
+
+def chart_names() -> dict[str, ChartTemplate]:
+    """The names of the chart's templates, two for each kind of source and way of the disks.
+
+    The second one has the stages that work on the guest's system.
+    """
     return {
-        f"{template_name(kind, way).removeprefix('vmferry-')}.yaml": (kind, way)
+        f"{template_name(kind, way, guest=guest).removeprefix('vmferry-')}.yaml": ChartTemplate(
+            kind, way, guest
+        )
+        for guest in (False, True)
         for way in DiskWay
         for kind in SourceKind
     }
@@ -54,8 +68,8 @@ def chart_names() -> dict[str, tuple[SourceKind, DiskWay]]:
 def chart_files() -> dict[str, str]:
     """The chart's templates: file names and texts."""
     return {
-        name: HEADING + render(template(Installation(), kind, way))
-        for name, (kind, way) in chart_names().items()
+        name: HEADING + render(template(Installation(), one.kind, one.way, guest=one.guest))
+        for name, one in chart_names().items()
     }
 
 

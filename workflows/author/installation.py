@@ -39,6 +39,7 @@ class Installation(Document):
     shares: Mapping[str, Share] = {
         "export": Share(cpu="250m", memory="256Mi", memory_limit="1Gi"),
         "convert": Share(cpu="250m", memory="256Mi", memory_limit="1Gi"),
+        "inspect": Share(cpu="500m", memory="1Gi", memory_limit="1536Mi"),
     }
     """By stage, where it differs from the default."""
     grace_seconds: int = 60

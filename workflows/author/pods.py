@@ -30,13 +30,24 @@ from hera.workflows import Container, Parameter, Resources, RetryStrategy, UserC
 from hera.workflows import models as m
 
 from steps.model import names
-from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, VOLUME, Exit
+from steps.model.contract import CREDENTIALS, EVERY_VOLUME, OUTPUTS, REQUEST, SCRATCH, VOLUME, Exit
 from steps.model.landing import LandingDisk, MixedDisk
 from steps.model.plan import PodPlan
 from steps.model.sources import SourceKind
-from workflows import argo_names
+from workflows import argo_names, mounts
 from workflows.author.installation import Installation
-from workflows.stages import HALT, RELEASE_SOURCE, SOURCE_CHECK, Image, Limit, Retry, Scope, Stage
+from workflows.stages import (
+    BUILD,
+    CLAIMS,
+    HALT,
+    RELEASE_SOURCE,
+    SOURCE_CHECK,
+    Image,
+    Limit,
+    Retry,
+    Scope,
+    Stage,
+)
 
 RUN: Final = "{{workflow.parameters.run}}"
 SOURCE: Final = "{{workflow.parameters.source}}"
@@ -120,9 +131,17 @@ def placement(plan: PodPlan) -> dict[str, object]:
 
 
 def container(
-    stage: Stage, settings: Installation, kind: SourceKind, published: Collection[str]
+    stage: Stage,
+    settings: Installation,
+    kind: SourceKind,
+    published: Collection[str],
+    *,
+    inspected: bool = False,
 ) -> Container:
-    """The template of a stage that is a program. `published` are the documents that exist when it runs."""
+    """The template of a stage that is a program. `published` are the documents that exist when it runs.
+
+    `inspected`: whether an earlier stage looks into the disks.
+    """
     share = settings.share(stage.name)
     volumes = _volumes(stage, settings, published)
     checks = _source_check(stage, settings, kind, volumes) if stage.checks_source else NO_CHECK
@@ -132,7 +151,7 @@ def container(
         image_pull_policy=settings.pull_policy,
         # Always explicit: without a command Argo's controller asks the registry for the image's own.
         command=["python", "-m", f"steps.{stage.program}"],
-        args=arguments(stage) or None,
+        args=arguments(stage, inspected=inspected) or None,
         service_account_name=argo_names.service_account(stage.identity),
         security_context=restricted(),
         pod_security_context=pod_security(VOLUME_OWNER) if _is_of_volume_owner(stage) else None,
@@ -160,9 +179,13 @@ def image(stage: Stage, kind: SourceKind) -> str:
     return kind.provider if stage.image is Image.PROVIDER else str(stage.image)
 
 
-def arguments(stage: Stage) -> list[str]:
-    """A stage's command line."""
+def arguments(stage: Stage, *, inspected: bool = False) -> list[str]:
+    """A stage's command line. `inspected` as for `container`."""
     options: dict[str, str] = {}
+    if stage.scratches:
+        options |= {"--disks": str(SCRATCH), "--volumes": str(EVERY_VOLUME)}
+    if stage.name == BUILD and inspected:
+        options["--workflow"] = WORKFLOW
     if stage.scope is Scope.DISK:
         options["--disk"] = DISK
     if stage.credentials and not stage.scratch:
@@ -293,6 +316,8 @@ API_MOUNT: Final = {"name": API_VOLUME["name"], "mountPath": API_FOLDER, "readOn
 
 
 def _stage_patch(stage: Stage) -> str | None:
+    if stage.scratches:
+        return mounts.pod_patch(stage)
     if stage.volume:
         return mixed_patch() if stage.mixed else volume_patch()
     return token_patch(stage) if stage.api else None
@@ -434,15 +459,17 @@ def _scratch(claim: str) -> Mounted:
 
 
 def _landing_volumes(stage: Stage) -> list[m.Volume]:
-    """The claim on which the disk lands; `volume_patch` mounts it. `mixed_patch` adds it itself."""
-    if not stage.volume or stage.mixed:
+    """The claim on which the disk lands; `volume_patch` mounts it. Other patches add claims themselves."""
+    if not stage.volume or stage.mixed or stage.scratches:
         return []
     source = m.PersistentVolumeClaimVolumeSource(claim_name=CLAIM)
     return [m.Volume(name="disk", persistent_volume_claim=source)]
 
 
 def _inputs(stage: Stage) -> list[Parameter]:
-    """A disk, or how the stop of the VM at the target ended."""
+    """A disk, all disks, or how the stop of the VM at the target ended."""
+    if stage.scratches:
+        return [Parameter(name=CLAIMS)]
     if stage.scope is Scope.DISK:
         return [Parameter(name=name) for name in ("disk", *disk_inputs(stage))]
     return [Parameter(name=HALT)] if stage.name == RELEASE_SOURCE else []
@@ -455,7 +482,7 @@ def disk_inputs(stage: Stage) -> tuple[str, ...]:
 
 def volume_inputs(stage: Stage) -> tuple[str, ...]:
     """The inputs of a stage that works on the volume of its disk; none for another stage."""
-    if not stage.volume:
+    if not stage.volume or stage.scratches:
         return ()
     return MIXED_INPUTS if stage.mixed else LANDING_INPUTS
 
@@ -463,7 +490,7 @@ def volume_inputs(stage: Stage) -> tuple[str, ...]:
 def _labels(stage: Stage) -> dict[str, str]:
     """Labels of the pod (Hera's `labels` are the pod's), for Services, network policies and podGC."""
     disk = {names.LABEL_DISK: DISK} if stage.scope is Scope.DISK else {}
-    scratch = {names.LABEL_SCRATCH: "true"} if stage.scratch else {}
+    scratch = {names.LABEL_SCRATCH: "true"} if stage.scratch or stage.scratches else {}
     return {names.LABEL_STAGE: stage.name, **disk, **scratch}
 
 

@@ -16,8 +16,8 @@ from hera.workflows import models as m
 from steps.model import names
 from steps.model.plan import DiskWay, Gate, TargetKind
 from steps.model.sources import SourceKind
-from workflows import argo_names
-from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, exit_graph, graph
+from workflows import argo_names, mounts
+from workflows.author.dag import FAN_OUTS, FINISH, GUEST, IMPORT, TRANSFER, Graph, exit_graph, graph, home
 from workflows.author.installation import Installation
 from workflows.author.pods import (
     DISK,
@@ -33,7 +33,18 @@ from workflows.author.pods import (
     semaphore,
     volume_inputs,
 )
-from workflows.stages import CLEANUP, HALT, RELEASE_SOURCE, Identity, Limit, Scope, Stage, stages_for
+from workflows.stages import (
+    CLAIMS,
+    CLEANUP,
+    HALT,
+    NAME_CLAIMS,
+    RELEASE_SOURCE,
+    Identity,
+    Limit,
+    Scope,
+    Stage,
+    stages_for,
+)
 
 Json = dict[str, Any]
 
@@ -47,13 +58,20 @@ NO_SIDECARS: Final = {"sidecar.istio.io/inject": "false"}
 
 
 def template(
-    settings: Installation, kind: SourceKind = SourceKind.VMWARE, way: DiskWay = DiskWay.PULL
+    settings: Installation,
+    kind: SourceKind = SourceKind.VMWARE,
+    way: DiskWay = DiskWay.PULL,
+    *,
+    guest: bool = False,
 ) -> Json:
-    """The WorkflowTemplate for sources of `kind` and that way of the disks."""
-    stages = stages_for(TargetKind.HARVESTER, way)
-    with _workflow(settings, kind, way) as workflow:
+    """The WorkflowTemplate for sources of `kind` and that way of the disks.
+
+    With `guest` it has the stages that work on the guest's system, with all disks of the VM.
+    """
+    stages = stages_for(TargetKind.HARVESTER, way, asked=OF_GUEST if guest else ())
+    with _workflow(settings, kind, way, guest=guest) as workflow:
         for stage in stages:
-            _stage(stage, settings, kind, _earlier_documents(stage, stages))
+            _stage(stage, settings, kind, _earlier_documents(stage, stages), inspected=guest)
         _dags(graph(stages), stages)
         _exit_handler(stages)
     return _add_missing_fields(workflow.to_dict(), stages, settings)
@@ -69,12 +87,17 @@ _DESCRIPTIONS: Final = {
 }
 
 
-def _workflow(settings: Installation, kind: SourceKind, way: DiskWay) -> WorkflowTemplate:
+OF_GUEST: Final = ("inspect",)
+"""The stages that only these templates have. `vmferry run` has further ones."""
+_OF_GUEST_DESCRIPTION: Final = " Before the disks are handed on, it looks into all of them together."
+
+
+def _workflow(settings: Installation, kind: SourceKind, way: DiskWay, *, guest: bool) -> WorkflowTemplate:
     return WorkflowTemplate(
-        name=argo_names.template_name(kind, way),
+        name=argo_names.template_name(kind, way, guest=guest),
         annotations={
             TITLE: f"Import a VM from a source of kind {kind}",
-            DESCRIPTION: _DESCRIPTIONS[way],
+            DESCRIPTION: _DESCRIPTIONS[way] + (_OF_GUEST_DESCRIPTION if guest else ""),
         },
         entrypoint=IMPORT,
         # The only handler. A handler on a failed task is a child of it (workflow/controller/exit_handler.go),
@@ -98,11 +121,13 @@ def _workflow(settings: Installation, kind: SourceKind, way: DiskWay) -> Workflo
     )
 
 
-def _stage(stage: Stage, settings: Installation, kind: SourceKind, published: Sequence[str]) -> None:
-    if stage.gate:
+def _stage(
+    stage: Stage, settings: Installation, kind: SourceKind, published: Sequence[str], *, inspected: bool
+) -> None:
+    if stage.gate or stage.answer:
         Suspend(name=stage.name)
     else:
-        container(stage, settings, kind, published)
+        container(stage, settings, kind, published, inspected=inspected)
 
 
 def _earlier_documents(stage: Stage, stages: Sequence[Stage]) -> list[str]:
@@ -114,15 +139,26 @@ def _earlier_documents(stage: Stage, stages: Sequence[Stage]) -> list[str]:
 def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
     """The nested DAGs. The outer DAGs pass on the list of disks, then one disk."""
     gates = {stage.name for stage in stages if stage.gate}
-    inputs_by_dag = {IMPORT: (), TRANSFER: ("disks",), DISKS: _disk_inputs(stages), FINISH: ()}
+    inputs_by_dag = {
+        IMPORT: (),
+        TRANSFER: ("disks", CLAIMS) if GUEST in dags else ("disks",),
+        **{dag: _disk_inputs(stages, dag) for dag in FAN_OUTS},
+        GUEST: (CLAIMS,),
+        FINISH: (),
+    }
     conditions = {name: f"{{{{workflow.parameters.{name}}}}} == true" for name in gates}
-    conditions |= {stage.name: f"{_input(LANDED)} == false" for stage in stages if stage.volume}
+    conditions |= {
+        stage.name: f"{_input(LANDED)} == false"
+        for stage in stages
+        if stage.volume and stage.scope is Scope.DISK
+    }
+    conditions |= {stage.name: f"{_input(CLAIMS)} != {mounts.NOTHING}" for stage in stages if stage.scratches}
     conditions |= {
         stage.name: f"{_input(WAY)} == {stage.way}" for stage in stages if stage.mixed and stage.way
     }
-    for dag, takes in inputs_by_dag.items():
+    for dag in dags:
         lock = semaphore(Limit.MACHINES) if dag == TRANSFER else None
-        inputs = [Parameter(name=name) for name in takes]
+        inputs = [Parameter(name=name) for name in inputs_by_dag[dag]]
         with DAG(name=dag, inputs=inputs, synchronization=lock):
             for name, waits in dags[dag].items():
                 Task(
@@ -131,7 +167,7 @@ def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
                     depends=" && ".join(waits) or None,
                     when=conditions.get(name),
                     arguments=_arguments(name, stages),
-                    with_param="{{inputs.parameters.disks}}" if name == DISKS else None,
+                    with_param="{{inputs.parameters.disks}}" if name in FAN_OUTS else None,
                 )
 
 
@@ -158,24 +194,34 @@ def _exit_handler(stages: Sequence[Stage]) -> None:
 
 def _arguments(task: str, stages: Sequence[Stage]) -> dict[str, str]:
     if task == TRANSFER:
-        return {"disks": "{{tasks.admit.outputs.parameters.disks}}"}
-    if task == DISKS:
-        inputs = _disk_inputs(stages)
+        passed = {"disks": "{{tasks.admit.outputs.parameters.disks}}"}
+        if any(stage.scratches for stage in stages):
+            passed[CLAIMS] = f"{{{{tasks.{NAME_CLAIMS}.outputs.parameters.{CLAIMS}}}}}"
+        return passed
+    if task in FAN_OUTS:
+        inputs = _disk_inputs(stages, task)
         if inputs == ("disk",):
             return {"disk": "{{item}}"}
         return {name: f"{{{{item.{name}}}}}" for name in inputs}  # a row of steps.model.landing
-    of_disk = next((stage for stage in stages if stage.name == task and stage.scope is Scope.DISK), None)
-    if of_disk is None:
+    row = next((stage for stage in stages if stage.name == task), None)
+    if task == GUEST or (row is not None and row.scratches):
+        return {CLAIMS: _input(CLAIMS)}
+    if row is None or row.scope is not Scope.DISK:
         return {}
-    return {"disk": DISK, **{name: _input(name) for name in disk_inputs(of_disk)}}
+    return {"disk": DISK, **{name: _input(name) for name in disk_inputs(row)}}
 
 
-def _disk_inputs(stages: Sequence[Stage]) -> tuple[str, ...]:
-    """What the DAG of a disk must know of it."""
-    on_volume = next((stage for stage in stages if stage.volume), None)
-    if on_volume is None:
-        return ("disk",)
-    return ("disk", *volume_inputs(on_volume), LANDED, *((WAY,) if on_volume.mixed else ()))
+def _disk_inputs(stages: Sequence[Stage], dag: str) -> tuple[str, ...]:
+    """What a DAG of a disk must know of it."""
+    inside = [stage for stage in stages if home(stage) == dag]
+    on_volume = next((stage for stage in inside if stage.volume), None)
+    needs_landed = on_volume is not None or any(stage.awaits for stage in inside)
+    return (
+        "disk",
+        *(volume_inputs(on_volume) if on_volume is not None else ()),
+        *((LANDED,) if needs_landed else ()),
+        *((WAY,) if any(stage.mixed for stage in inside) else ()),
+    )
 
 
 def _input(name: str) -> str:
@@ -192,7 +238,9 @@ def _add_missing_fields(document: Json, stages: Sequence[Stage], settings: Insta
     rows = {stage.name: stage for stage in stages}
     for entry in document["spec"]["templates"]:
         name, row = entry["name"], rows.get(entry["name"])
-        if row is not None and not row.gate and row.limit is None:
+        if row is not None and row.answer:  # the suspended node keeps it until somebody supplies it
+            entry["outputs"] = {"parameters": [{"name": row.answer, "valueFrom": {"supplied": {}}}]}
+        elif row is not None and not row.gate and row.limit is None:
             entry["pendingTimeout"] = settings.pending_timeout
         if shown := _display_name(name, row):
             entry["annotations"] = {DISPLAY_NAME: shown}
@@ -201,7 +249,7 @@ def _add_missing_fields(document: Json, stages: Sequence[Stage], settings: Insta
 
 def _display_name(name: str, row: Stage | None) -> str | None:
     """Letters, digits, dashes, dots: otherwise the node is an Error (operator.go, displayNameRegex)."""
-    if name == DISKS:
+    if name in FAN_OUTS:
         return DISK
     if row is None:
         return None

@@ -52,7 +52,7 @@ def author(
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
         workflow_template_ref=m.WorkflowTemplateRef(
-            name=argo_names.template_name(plan.source.kind, plan.target.way)
+            name=argo_names.template_name(plan.source.kind, plan.target.way, guest=bool(plan.guest.stages))
         ),
         arguments=[
             Parameter(name=name, value=value)

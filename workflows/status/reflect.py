@@ -27,6 +27,7 @@ from workflows.api.status import (
 )
 from workflows.status import poweredoff
 from workflows.status.conditions import disk_conditions, import_conditions, mapping_verified, target_admitted
+from workflows.status.inspected import guest_inspected, guest_of
 from workflows.status.observed import Observed, json_list, observe
 from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, is_built, outcome
 from workflows.status.progress import duration, row
@@ -185,6 +186,8 @@ def _status_of_run(
         conditions = put(conditions, mapping_verified(shape.concerns), now)
     if admission := target_admitted(seen.output("admit", None, "admission")):
         conditions = put(conditions, admission, now)
+    if (guest := guest_of(seen)) is not None:
+        conditions = put(conditions, guest_inspected(guest), now)
     status = base.model_copy(
         update={
             "workflow": run,

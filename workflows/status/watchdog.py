@@ -28,7 +28,7 @@ from workflows.status.observed import Observed
 from workflows.status.phase import SUCCEEDED
 
 PATIENCE: Final = timedelta(minutes=2)
-_GATES: Final = frozenset(stage.name for stage in STAGES if stage.gate)
+_GATES: Final = frozenset(stage.name for stage in STAGES if stage.gate or stage.answer)
 _ENDED: Final = ("Succeeded", "Failed")
 Pods = Sequence[Mapping[str, Any]]
 

@@ -26,6 +26,7 @@ from controller.operator.decide.actions import (
     DryRun,
     EmitEvent,
     KeepForCleanup,
+    NameClaims,
     RemoveAnnotation,
     RemoveFinalizer,
     RunCleanup,
@@ -48,7 +49,7 @@ from controller.operator.telemetry import lines
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, LEASE, SECRET, WORKFLOW, Kind, Object, kind_of
-from steps.model.plan import DiskWay, Plan
+from steps.model.plan import DiskWay, GuestPlan, Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 from steps.targets.cluster.ownership import is_of_run
 from workflows import argo_names
@@ -56,6 +57,7 @@ from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
 from workflows.author.workflow import KeepOff, author
+from workflows.stages import CLAIMS
 from workflows.status import packed
 from workflows.status.nodes import Phase
 from workflows.status.observed import PARKED_MARK
@@ -131,6 +133,8 @@ class Actor:
                 self._suspend_workflow(action)
             case ApproveGate():
                 self._approve_gate(action)
+            case NameClaims():
+                self._name_claims(action)
             case _:
                 assert_never(action)
 
@@ -256,7 +260,7 @@ class Actor:
         owner = request["metadata"]["uid"]
         # The exit handler is the same in all templates, and those of landed disks may be gone by now.
         target = action.plan.target.model_copy(update={"way": DiskWay.PULL})
-        plan = action.plan.model_copy(update={"target": target})
+        plan = action.plan.model_copy(update={"target": target, "guest": GuestPlan()})
         workflow = author(plan, self._options.installation, owner=owner, undo=undo, keep_off=keep_off)
         workflow["metadata"]["name"] = name
         workflow["spec"]["shutdown"] = "Stop"
@@ -314,18 +318,27 @@ class Actor:
         self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
 
     def _approve_gate(self, action: ApproveGate) -> None:
-        now = stamp(self._clock())
-        node = {"phase": Phase.SUCCEEDED, "finishedAt": now, "message": f"approved by {action.author}"}
-        workflow = self._facts.workflow or {}
-        status = workflow.get("status") or {}
-        change: Object = {"status": packed.changed(status, dict.fromkeys(action.nodes, node))}
-        if packed.is_packed(status):  # Argo must not have written meanwhile: all nodes are replaced
-            change["metadata"] = {"resourceVersion": workflow["metadata"]["resourceVersion"]}
-        self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
+        self._resume(action.workflow, action.nodes, {"message": f"approved by {action.author}"})
         self._emit_event(
             EmitEvent("Approved", f"{action.gate} was approved (annotation written by {action.author})")
         )
         self._annotate({APPROVE: action.remaining_gates or None})
+
+    def _name_claims(self, action: NameClaims) -> None:
+        """As `argo node set --output-parameter` and `argo resume` do (workflow/util, updateSuspendedNode)."""
+        outputs = {"parameters": [{"name": CLAIMS, "value": action.words}]}
+        self._resume(action.workflow, action.nodes, {"message": "", "outputs": outputs})
+        self.log.info(f"The disks are mounted together: {action.words}")
+
+    def _resume(self, name: str, nodes: tuple[str, ...], fields: Object) -> None:
+        """Let a Workflow continue at suspended nodes, which get these fields."""
+        node = {"phase": Phase.SUCCEEDED, "finishedAt": stamp(self._clock()), **fields}
+        workflow = self._facts.workflow or {}
+        status = workflow.get("status") or {}
+        change: Object = {"status": packed.changed(status, dict.fromkeys(nodes, node))}
+        if packed.is_packed(status):  # Argo must not have written meanwhile: all nodes are replaced
+            change["metadata"] = {"resourceVersion": workflow["metadata"]["resourceVersion"]}
+        self._cluster.patch(WORKFLOW, name, change, self._namespace)
 
     # --- inside
 

@@ -10,6 +10,7 @@ from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.argo_names import attempt_of
 from workflows.status import watchdog
+from workflows.status.inspected import INSPECTED
 from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.marked import MARKED, REMOVED
 from workflows.status.messages import FAILURES, RETRYING
@@ -65,6 +66,7 @@ def events_of_both_dialects(before: ImportStatus, after: ImportStatus) -> Iterat
     yield from _leftovers_event(before, after)
     yield from _restored_event(before, after)
     yield from _marked_event(before, after)
+    yield from _inspected_event(before, after)
     for kind in watchdog.AlarmKind:
         yield from _alarm_event(before, after, kind)
 
@@ -136,6 +138,16 @@ def _marked_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventTe
         return
     done = new.status == ConditionStatus.TRUE
     yield EventText("SourceMarked" if done else "SourceNotMarked", new.message, warning=not done)
+
+
+def _inspected_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """What was found on the disks; a warning if it needs a person's attention."""
+    old, new = find(before.import_conditions, INSPECTED), find(after.import_conditions, INSPECTED)
+    if new is None or _key(old) == _key(new):
+        return
+    done = new.status == ConditionStatus.TRUE
+    needs_attention = not done or "warn: " in new.message
+    yield EventText("GuestInspected" if done else "GuestNotInspected", new.message, warning=needs_attention)
 
 
 def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:

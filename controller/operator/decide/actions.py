@@ -80,6 +80,16 @@ class ApproveGate:
 
 
 @dataclass(frozen=True)
+class NameClaims:
+    """Say what the pods with all disks mount, and let the Workflow continue."""
+
+    workflow: str
+    nodes: tuple[str, ...]
+    words: str
+    """As in `workflows.mounts`."""
+
+
+@dataclass(frozen=True)
 class RemoveAnnotation:
     """Remove an annotation from the import: what it asks for is done, or cannot be done."""
 
@@ -184,7 +194,7 @@ RunAction = (
     | RunUndo
     | DryRun
 )
-WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate
+WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate | NameClaims
 Action = (
     AddFinalizer | RemoveFinalizer | UpdateStatus | RunAction | WorkflowAction | RemoveAnnotation | EmitEvent
 )

@@ -10,6 +10,7 @@ from controller.operator.decide.actions import (
     Action,
     ApproveGate,
     EmitEvent,
+    NameClaims,
     RemoveAnnotation,
     StopWorkflow,
     SuspendWorkflow,
@@ -21,10 +22,12 @@ from steps.model.kinds import GROUP, Object
 from steps.model.naming import shown
 from steps.model.plan import Gate, OnFailure
 from steps.model.workflow_nodes import nodes_of
+from workflows import mounts
 from workflows.api.annotations import APPROVE
 from workflows.plan import mark_reasons, source_mark
+from workflows.stages import ADMIT, NAME_CLAIMS
 from workflows.status.nodes import Phase
-from workflows.status.observed import Observed
+from workflows.status.observed import Observed, json_list
 from workflows.status.phase import PARKED
 
 QUEUE_SECONDS: Final = 60.0
@@ -60,7 +63,20 @@ def control_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
         return
     elif not spec.suspend and SUSPENDED in _annotations(facts.workflow):
         yield SuspendWorkflow(seen.name, suspended=False, earlier_seconds=earlier + int(elapsed))
+    yield from _name_claims(facts, seen)
     yield from _approve(facts, seen)
+
+
+def _name_claims(facts: Facts, seen: Observed) -> Iterator[Action]:
+    """Say what the pods with all disks mount, if the Workflow waits for that: `admit` has created the claims.
+
+    Every reconcile says the same, until Argo has seen it.
+    """
+    nodes = tuple(_waiting_nodes(facts.workflow, NAME_CLAIMS))
+    plan = facts.request.plan if facts.request is not None else None
+    if nodes and plan is not None and facts.machine is not None:
+        rows = json_list(seen.output(ADMIT, None, "disks"))
+        yield NameClaims(seen.name, nodes, mounts.words(plan, facts.machine, rows))
 
 
 _PARKED_MESSAGE: Final = (
@@ -140,7 +156,7 @@ def _approve(facts: Facts, seen: Observed) -> Iterator[Action]:
 
 
 def _waiting_nodes(workflow: Object | None, stage: str) -> Iterator[str]:
-    """Ids of the nodes at which the Workflow waits for a stage's approval."""
+    """Ids of the nodes at which the Workflow waits for a person, or for the controller."""
     for name, node in nodes_of((workflow or {}).get("status") or {}).items():
         if not isinstance(node, dict):
             continue

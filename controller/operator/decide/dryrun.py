@@ -140,9 +140,12 @@ def _lines(plan: Plan, machine: Machine, vm: Shape, answer: TargetAnswer) -> Ite
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
     yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
-    yield f"steps: {', '.join(planned_names(plan.target.kind, plan.target.way))}"
+    asked = plan.guest.stages
+    yield f"steps: {', '.join(planned_names(plan.target.kind, plan.target.way, asked=asked))}"
     if plan.target.way_reason:
         yield f"disks: {plan.target.way}, because {plan.target.way_reason}"
+    if plan.guest.why:
+        yield f"guest: {'inspected' if plan.guest.inspect else 'not inspected'}, because {plan.guest.why}"
     yield from (f"refused: {one.message}" for one in answer.refused)
     yield from map(_finding, answer.admission.findings)
     yield ""

@@ -428,7 +428,7 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
         facts.import_,
         facts.status,
         now,
-        shape=facts.shape,
+        shape=facts.inspected_shape,
         machine=facts.machine,
         holder_names=facts.holder_names,
     )

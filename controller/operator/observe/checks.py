@@ -45,7 +45,7 @@ def cluster_reasons(
 
 def template_reasons(cluster: Cluster, plan: Plan, options: Options) -> Iterator[str]:
     """Whether the chart has installed the Workflow of the plan's source."""
-    template = argo_names.template_name(plan.source.kind, plan.target.way)
+    template = argo_names.template_name(plan.source.kind, plan.target.way, guest=bool(plan.guest.stages))
     if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
         yield f"WorkflowTemplate {options.namespace}/{template} does not exist; install or upgrade the chart"
 

@@ -35,6 +35,7 @@ from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
+from steps.model.guest import Guest
 from steps.model.kinds import (
     CONFIG_MAP,
     GROUP,
@@ -56,6 +57,7 @@ from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import Invalid, mapping_reasons, plan, run_name, source_plan
+from workflows.status.inspected import guest_of
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
@@ -263,10 +265,18 @@ class Facts:
     @cached_property
     def shape(self) -> Shape | None:
         """The VM as it will be created; None before preflight has found it."""
+        return self._shape(None)
+
+    @cached_property
+    def inspected_shape(self) -> Shape | None:
+        """The same with the buses and NIC models for which an inspection has found drivers."""
+        return self._shape(guest_of(self.seen))
+
+    def _shape(self, guest: Guest | None) -> Shape | None:
         if self.machine is None or self.request is None or self.request.plan is None:
             return None
         try:
-            return shape(self.request.plan, self.machine)
+            return shape(self.request.plan, self.machine, guest)
         except StepError:  # its name is refused; preflight reports it
             return None
 
@@ -486,7 +496,7 @@ def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Pla
     try:
         before = facts.request.plan if facts.request else None
         kind = target_kind(cluster, import_.spec.target, options.target, before)
-        settings = options.settings.model_copy(update={"target": kind})
+        settings = options.planning.model_copy(update={"target": kind})
         planned = _verified(plan(import_, resolved.source, settings, mapping.mapping))
         planned = _with_power_before(_with_same_spelling(planned, facts.request), facts)
     except Invalid as error:
@@ -511,7 +521,7 @@ def _with_v2v_plan(
     """The facts of an import of `v2v.kubevirt.io` with the plan of a new run."""
     wrong, planned = list(dialect.refusals), None
     if not wrong and facts.resolved.source is not None:
-        settings = options.settings.model_copy(update={"target": TargetKind.KUBEVIRT})
+        settings = options.planning.model_copy(update={"target": TargetKind.KUBEVIRT})
         try:
             planned = _verified(plan(facts.import_, facts.resolved.source, settings))
             planned = v2v.with_rows(_with_same_spelling(planned, facts.request), dialect, facts.raw)

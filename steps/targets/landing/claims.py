@@ -73,7 +73,8 @@ class LandingClaims:
     def ensure(self, shape: Shape, scratch: Sequence[Object] = ()) -> list[LandingDisk]:
         """Create what is missing and wait until all of it is bound; returns where each disk lands.
 
-        `scratch` are the claims of the other disks of the VM, which nothing waits for.
+        `scratch` are the claims of the other disks of the VM, which nothing waits for, unless the import asks
+        for a stage with all disks.
 
         Raises:
             StepError: NO_SPACE, for a quota or a class that cannot enlarge a claim; BUSY, while a claim of
@@ -95,7 +96,7 @@ class LandingClaims:
         for disk, storage in open_disks:
             self._discard_other(disk, storage)
         self._run_objects.ensure_claims([*claims, *scratch])
-        self._await_bound(claims, shape)
+        self._await_bound(claims, shape, scratch)
         return found
 
     # --- the state of a disk
@@ -220,19 +221,28 @@ class LandingClaims:
 
     # --- waiting
 
-    def _await_bound(self, manifests: Sequence[Object], shape: Shape) -> None:
-        """Return when every claim is bound; with a pod that uses all of them, where they wait for one."""
+    def _await_bound(self, manifests: Sequence[Object], shape: Shape, scratch: Sequence[Object]) -> None:
+        """Return when every claim is bound; with a pod that uses all of them, where they wait for one.
+
+        Also where a later stage mounts all disks: then the pod must have a node, and uses `scratch`, too.
+        """
         wanted = [str(manifest["metadata"]["name"]) for manifest in manifests]
+        others = [str(manifest["metadata"]["name"]) for manifest in scratch]
+        is_together = bool(self._plan.guest.stages) and len(self._machine.disks) > 1 and bool(wanted)
+        used = [*wanted, *others] if is_together else wanted
         placement = Placement(self._plan, self._cluster, self._release)
         end = self._clock() + BIND_SECONDS
         placed = False
         while waiting := self._unbound(wanted):
-            if not placed and self._waits_for_consumer(waiting):
-                placement.ensure(self._mounted(wanted), shape, self._run_objects.owner_reference())
+            if not placed and (is_together or self._waits_for_consumer(waiting)):
+                placement.ensure(self._mounted(used), shape, self._run_objects.owner_reference())
                 placed = True
             if self._clock() > end:
                 raise self._binding_error(waiting, placement.problem() if placed else "")
             self._stop.sleep(POLL)
+        if is_together:
+            placement.ensure(self._mounted(used), shape, self._run_objects.owner_reference())
+            placement.await_node(self._stop, self._clock, BIND_SECONDS)
         placement.remove()
 
     def _unbound(self, wanted: Sequence[str]) -> dict[str, Object]:

@@ -21,7 +21,7 @@ from tests.unit.workflows.author.rendered import Json
 FILE: Final = Path(__file__).parents[3] / "docs" / "reference" / "rights.json"
 NAME: Final = "vmferry"
 HERE, THERE = "release namespace", "other namespaces"
-ACCOUNTS: Final = ("controller", "check", "data", "serve", "target", "scratch", "uninstall")
+ACCOUNTS: Final = ("controller", "check", "data", "serve", "target", "scratch", "guest", "uninstall")
 """Service accounts of the chart, without its name."""
 OPERATOR, EDIT, VIEW = "Role vmferry-operator", "edit in a namespace", "view in a namespace"
 PEOPLE: Final = {

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from steps.model.plan import DiskWay, TargetKind
+from steps.model.plan import DiskWay, GuestPlan, TargetKind
 from tests.unit.workflows.author.rendered import TEMPLATE, Json, parse
 from tests.unit.workflows.author.test_golden import GATED, PLAIN
 from workflows.author.chart import render
@@ -108,4 +108,16 @@ def test_argo_accepts_a_run_of_it(lint: Lint, way: DiskWay, kind: TargetKind) ->
     landing = PLAIN.target.model_copy(update={"kind": kind, "way": way})
     run = author(PLAIN.model_copy(update={"target": landing}), Installation(), owner="uid")
     done = lint(landing_template(way), run)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("way", DiskWay)
+def test_argo_accepts_the_template_with_the_stages_of_all_disks_and_a_run_of_it(
+    lint: Lint, way: DiskWay
+) -> None:
+    made = template(Installation(), way=way, guest=True)
+    made["metadata"]["namespace"] = Installation().namespace
+    target = PLAIN.target.model_copy(update={"kind": TargetKind.KUBEVIRT, "way": way})
+    plan = PLAIN.model_copy(update={"target": target, "guest": GuestPlan(inspect=True)})
+    done = lint(made, author(plan, Installation(), owner="uid"))
     assert done.returncode == 0, done.stdout + done.stderr

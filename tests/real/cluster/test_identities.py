@@ -14,7 +14,7 @@ from tests.real.cluster.lab import Lab, listed
 
 HERE, THERE, ELSEWHERE = "here", "there", "elsewhere"
 """The release namespace, one with imports, and one that `namespaces` does not list."""
-STEPS = ("data", "serve", "target", "scratch")
+STEPS = ("data", "serve", "target", "scratch", "guest")
 IMAGES = "virtualmachineimages.harvesterhci.io"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,9 +13,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from steps.model.contract import StepError
+from tests.real.chart.test_argo_lint import ARGO
 from tests.real.chart.test_chart import HELM, helm
 from tests.real.controller.apiserver import CONTROLLERS, PROGRAM, ApiServer, managers, own_network, running
 from tests.unit.workflows.author.rendered import CHART
+from workflows import argo_names
+from workflows.stages import Limit
 
 RELEASE = "vmferry"
 TENANT = "shop"
@@ -86,3 +90,41 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         made.kubectl("apply", "-f", "-", given=json.dumps(listed))
         wait_for(lambda: _has_policy(made), "the policy is not in effect")
         yield made
+
+
+@pytest.fixture(scope="package")
+def argo(server: ApiServer) -> Iterator[ApiServer]:
+    """Argo's controller, while the tests run."""
+    controller = ARGO.parent / "workflow-controller"
+    if not controller.exists():
+        pytest.skip(f"NOT RUN BY ARGO: no {controller}; give LAB_ARGO the folder of its binaries")
+    for crd in sorted((ARGO.parent / "crds").glob("*.yaml")):
+        server.kubectl("apply", "--server-side", "-f", str(crd))
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "workflow-controller-configmap", "namespace": RELEASE},
+    }
+    limits = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": argo_names.LIMITS, "namespace": RELEASE},
+        "data": {argo_names.limit_key("default", limit): "4" for limit in Limit},
+    }
+    listed = {"apiVersion": "v1", "kind": "List", "items": [config, limits]}
+    server.kubectl("apply", "-f", "-", given=json.dumps(listed))
+    with (server.folder / "argo.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(controller, "--kubeconfig", server.kubeconfig, "--namespace", RELEASE),
+                *("--namespaced", "--managed-namespace", RELEASE, "--executor-image", "argoexec"),
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LEADER_ELECTION_DISABLE": "true"},
+        )
+    try:
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
-
-import pytest
 
 from steps.model import names
 from steps.model.document import Document
 from steps.model.kinds import POD, WORKFLOW, Object
 from steps.model.landing import LandingDisk, MixedDisk
-from tests.real.chart.test_argo_lint import ARGO
 from tests.real.controller.apiserver import ApiServer
 from tests.real.landing.conftest import RELEASE, wait_for
 from tests.unit.workflows.author.rendered import CHART, Json, parse
-from workflows import argo_names
-from workflows.stages import Limit
 
 RUN: Final = "vmi-web-0a1b2c3d-g1"
 ROWS: Final = (
@@ -27,44 +20,6 @@ ROWS: Final = (
     LandingDisk.of("disk-1", "claim-with-files", "Filesystem", landed=False),
     LandingDisk.of("disk-2", "claim-that-is-lost", "Filesystem", landed=True),
 )
-
-
-@pytest.fixture(scope="module")
-def argo(server: ApiServer) -> Iterator[ApiServer]:
-    """Argo's controller, while the tests run."""
-    controller = ARGO.parent / "workflow-controller"
-    if not controller.exists():
-        pytest.skip(f"NOT RUN BY ARGO: no {controller}; give LAB_ARGO the folder of its binaries")
-    for crd in sorted((ARGO.parent / "crds").glob("*.yaml")):
-        server.kubectl("apply", "--server-side", "-f", str(crd))
-    config = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "workflow-controller-configmap", "namespace": RELEASE},
-    }
-    limits = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": argo_names.LIMITS, "namespace": RELEASE},
-        "data": {argo_names.limit_key("default", limit): "4" for limit in Limit},
-    }
-    listed = {"apiVersion": "v1", "kind": "List", "items": [config, limits]}
-    server.kubectl("apply", "-f", "-", given=json.dumps(listed))
-    with (server.folder / "argo.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(controller, "--kubeconfig", server.kubeconfig, "--namespace", RELEASE),
-                *("--namespaced", "--managed-namespace", RELEASE, "--executor-image", "argoexec"),
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "LEADER_ELECTION_DISABLE": "true"},
-        )
-    try:
-        yield server
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def the_disks_alone(file: str = "vmware-land.yaml", rows: Sequence[Document] = ROWS, run: str = RUN) -> Json:

@@ -27,6 +27,7 @@ from tests.real.standins.process import eventually
 from tests.real.virt import guests, sources
 from tests.real.virt.cases import CASES, Case
 from tests.real.virt.sources import Offered
+from workflows.api.conditions import find
 
 pytestmark = [pytest.mark.vm, pytest.mark.vcenter, pytest.mark.usefixtures("cdi")]
 
@@ -67,6 +68,12 @@ class Desk:
         imported = Imported(ground, self.namespace, self.case.name)
         status = imported.until(RUNNING, seconds=IMPORT_SECONDS)
         assert {row.integrity for row in status.disk_import_status} == {INTEGRITY[self.case.disks]}
+        found = find(status.import_conditions, "GuestInspected")
+        if self.case.disks == "land":  # it is the default there
+            assert found is not None
+            assert (found.status, found.reason) == ("True", "Fits"), found.message
+        else:
+            assert found is None
         imported.delete()
         assert_nothing_left(Place(ground, self.namespace))
 
@@ -118,7 +125,9 @@ def test_an_imported_vm_boots_with_its_data(
     assert report.firmware == case.firmware
     if case.source in ("vsphere", "kubevirt") and case.firmware == "uefi":
         assert (report.secureboot, report.tpm) == ("on", "2.0")
-    assert {report.root.bus, *(disk.bus for disk in report.disks)} == {case.bus}
+    # An inspection has found the drivers for virtio, whatever the bus at the source was.
+    bus = "virtio" if case.disks == "land" else case.bus
+    assert {report.root.bus, *(disk.bus for disk in report.disks)} == {bus}
     assert [nic.mac for nic in report.nics] == [scenario.MACS[0]]
     assert guest.screenshot() >= guests.SMALLEST_SCREEN
     assert_owned(desk)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from steps.model.plan import Bus, CpuTopology, DiskFormat, DiskRule, Gate, Plan, TargetKind
+from steps.model.plan import Bus, CpuTopology, DiskFormat, DiskRule, Gate, GuestPlan, Plan, TargetKind
 from tests.unit.builders import a_source, an_import
 from workflows.plan import Invalid, plan
 from workflows.quantity import mebibytes
-from workflows.settings import Settings
+from workflows.settings import Settings, WantedWay
 
 
 def planned(**spec: Any) -> Plan:
@@ -119,11 +119,54 @@ def test_without_the_wish_the_request_is_the_same_as_ever(guest: Any) -> None:
     assert "guest" not in made.to_json()
 
 
-def test_a_cluster_refuses_an_inspection_and_says_what_to_do() -> None:
+def in_cluster(way: WantedWay = WantedWay.PULL, **settings: Any) -> Settings:
+    return Settings(target=TargetKind.KUBEVIRT, disks=way, release="vmferry", **settings)
+
+
+def test_an_import_in_a_cluster_may_ask_for_an_inspection() -> None:
+    made = planned(guest={"inspect": True})
+    assert made.guest == GuestPlan(inspect=True)
+    assert made.guest.stages == ("inspect",)
+
+
+def test_an_installation_without_the_image_refuses_it_and_says_what_to_do() -> None:
     with pytest.raises(Invalid) as caught:
-        planned(guest={"inspect": True})
+        plan(an_import(guest={"inspect": True}), a_source(), in_cluster(guest=False))
     (reason,) = caught.value.reasons
-    assert reason.startswith(
-        "spec.guest.inspect is true, but in a cluster vmferry cannot look into disks yet"
-    )
-    assert "vmferry run" in reason
+    assert "guest.enabled" in reason
+
+
+def test_disks_that_land_are_inspected_unless_the_import_says_no() -> None:
+    made = plan(an_import(), a_source(), in_cluster(WantedWay.LAND))
+    assert (made.guest.inspect, made.guest.optional) == (True, True)
+    assert "spec.guest.inspect" in made.guest.why
+    made = plan(an_import(guest={"inspect": False}), a_source(), in_cluster(WantedWay.LAND))
+    assert made.guest == GuestPlan()
+    made = plan(an_import(guest={"inspect": True}), a_source(), in_cluster(WantedWay.LAND))
+    assert made.guest == GuestPlan(inspect=True), "who asks for it wants to know if it fails"
+
+
+def test_other_disks_are_not_inspected_by_default() -> None:
+    assert plan(an_import(), a_source(), in_cluster()).guest == GuestPlan()
+    assert plan(an_import(), a_source(), Settings(target=TargetKind.HARVESTER)).guest == GuestPlan()
+
+
+def test_without_the_image_landed_disks_are_not_inspected_and_the_plan_says_so() -> None:
+    made = plan(an_import(), a_source(), in_cluster(WantedWay.LAND, guest=False))
+    assert not made.guest.inspect
+    assert made.guest.stages == ()
+    assert "guest.enabled" in made.guest.why
+
+
+def test_volumes_in_the_namespace_of_vmferry_are_not_inspected() -> None:
+    """They have their final names, which are no function of the run."""
+    settings = in_cluster(WantedWay.LAND)
+    made = plan(an_import(namespace="vmferry"), a_source(), settings)
+    assert not made.guest.inspect
+    assert "namespace of vmferry" in made.guest.why
+    with pytest.raises(Invalid) as caught:
+        plan(an_import(namespace="vmferry", guest={"inspect": True}), a_source(), settings)
+    assert "another namespace" in str(caught.value)
+    assert plan(
+        an_import(namespace="vmferry", guest={"inspect": True}), a_source(), in_cluster()
+    ).guest.inspect

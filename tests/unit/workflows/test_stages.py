@@ -111,10 +111,14 @@ def test_no_stage_has_both_the_credentials_of_the_source_and_the_api() -> None:
 
 def test_stages_that_read_foreign_data_may_only_report() -> None:
     """`serve` reads the disk's bytes and parses nothing; `image` only names them to the target."""
+    of_disks = {stage.name for stage in STAGES if stage.image is Image.GUEST}
     reading = {stage.name for stage in STAGES if stage.credentials or stage.image is Image.DISK}
-    assert reading == {"preflight", "poweroff", "export", "convert", "inspect", "release-source"}
-    assert {stage_named(name).identity for name in reading} == {Identity.DATA}
-    assert {stage.name for stage in STAGES if stage.identity is Identity.DATA} == reading
+    assert of_disks == {"inspect"}
+    assert reading == {"preflight", "poweroff", "export", "convert", "release-source"}
+    for names, identity in ((reading, Identity.DATA), (of_disks, Identity.GUEST)):
+        assert {stage_named(name).identity for name in names} == {identity}
+        programs = {stage.name for stage in STAGES if stage.identity is identity and not stage.answer}
+        assert programs == names
 
 
 @pytest.mark.parametrize("target", TargetKind)
@@ -134,7 +138,7 @@ def test_a_stage_comes_after_the_stages_it_waits_for(target: TargetKind) -> None
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_a_stage_is_a_step_program_or_a_gate(stage: Stage) -> None:
-    assert (importlib.util.find_spec(f"steps.{stage.program}") is None) is stage.gate
+    assert (importlib.util.find_spec(f"steps.{stage.program}") is None) is (stage.gate or bool(stage.answer))
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -180,7 +184,7 @@ def test_without_an_inspection_the_disks_flow_independently(target: TargetKind) 
 
 @pytest.mark.parametrize("target", TargetKind)
 def test_with_an_inspection_it_stands_between_the_stages_of_the_disks(target: TargetKind) -> None:
-    rows = {stage.name: stage.after for stage in stages_for(target, embedded=True, inspect=True)}
+    rows = {stage.name: stage.after for stage in stages_for(target, embedded=True, asked=("inspect",))}
     assert rows["inspect"] == ("convert",)
     assert rows["image"] == ("inspect",)
     assert rows.get("serve", ("inspect",)) == ("inspect",)

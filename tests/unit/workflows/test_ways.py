@@ -150,7 +150,9 @@ def test_a_local_process_refuses_to_land_and_says_why() -> None:
 def test_the_way_chooses_the_template() -> None:
     made = plan(an_import(), a_source(), kubevirt(disks=WantedWay.LAND))
     reference = author(made, Installation())["spec"]["workflowTemplateRef"]
-    assert reference["name"] == "vmferry-vmware-land"
+    assert reference["name"] == "vmferry-vmware-land-guest"
+    made = plan(an_import(guest={"inspect": False}), a_source(), kubevirt(disks=WantedWay.LAND))
+    assert author(made, Installation())["spec"]["workflowTemplateRef"]["name"] == "vmferry-vmware-land"
     made = plan(an_import(diskMapping=PLAIN), a_source(), harvester())
     assert author(made, Installation())["spec"]["workflowTemplateRef"]["name"] == "vmferry-vmware-mixed"
     assert argo_names.template_name(SourceKind.VMWARE) == "vmferry-vmware"
@@ -160,3 +162,4 @@ def test_the_way_chooses_the_template() -> None:
 @pytest.mark.parametrize("kind", SourceKind)
 def test_the_name_of_a_template_says_the_way(kind: SourceKind, way: DiskWay) -> None:
     assert argo_names.way_of(argo_names.template_name(kind, way)) is way
+    assert argo_names.way_of(argo_names.template_name(kind, way, guest=True)) is way

@@ -107,8 +107,8 @@ def exit_codes(
     **changed: Sequence[int],
 ) -> dict[str, Sequence[int]]:
     """Every stage of a target succeeds at once, except the given ones (`export_disk_0=[30, 0]`)."""
-    wanted = guest is not None and guest.inspect
-    rows = [stage for stage in stages_for(target, embedded=True, inspect=wanted) if not stage.gate]
+    asked = guest.stages if guest is not None else ()
+    rows = [stage for stage in stages_for(target, embedded=True, asked=asked) if not stage.gate]
     names = [stage.name for stage in rows if stage.scope is not Scope.DISK]
     names += [f"{stage.name} {disk}" for disk in disks for stage in rows if stage.scope is Scope.DISK]
     codes: dict[str, Sequence[int]] = {name: [0] for name in names}

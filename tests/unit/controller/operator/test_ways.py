@@ -20,12 +20,14 @@ from workflows.settings import WantedWay
 def a_world(wanted: WantedWay, *, installed: bool = True, **spec: Any) -> World:
     world = World(**spec)
     use(world, wanted)
-    if installed:
+    for name in (
+        ("vmferry-vmware-land", "vmferry-vmware-land-guest", "vmferry-vmware-guest") if installed else ()
+    ):
         world.cluster.put(
             {
                 "apiVersion": WORKFLOW_TEMPLATE.api_version,
                 "kind": WORKFLOW_TEMPLATE.kind,
-                "metadata": {"name": "vmferry-vmware-land", "namespace": "vmferry"},
+                "metadata": {"name": name, "namespace": "vmferry"},
             }
         )
     return world
@@ -48,8 +50,8 @@ def plan_of(world: World) -> Plan:
     ("wanted", "template"),
     [
         (WantedWay.PULL, "vmferry-vmware"),
-        (WantedWay.LAND, "vmferry-vmware-land"),
-        (WantedWay.AUTO, "vmferry-vmware-land"),
+        (WantedWay.LAND, "vmferry-vmware-land-guest"),
+        (WantedWay.AUTO, "vmferry-vmware-land-guest"),
     ],
 )
 def test_the_value_chooses_the_template_of_a_run(wanted: WantedWay, template: str) -> None:
@@ -63,7 +65,7 @@ def test_a_template_that_the_chart_did_not_install_is_named() -> None:
     world = a_world(WantedWay.LAND, installed=False)
     world.look()
     assert world.workflows() == []
-    assert "vmferry-vmware-land does not exist" in world.status.model_dump_json()
+    assert "vmferry-vmware-land-guest does not exist" in world.status.model_dump_json()
 
 
 def test_landing_needs_no_cdi() -> None:
@@ -99,7 +101,7 @@ def test_a_retry_in_the_same_way_resumes() -> None:
     world.annotate(retry="true")
     world.look(3)
     assert world.run == first
-    assert world.workflow()["spec"]["workflowTemplateRef"]["name"] == "vmferry-vmware-land"
+    assert world.workflow()["spec"]["workflowTemplateRef"]["name"] == "vmferry-vmware-land-guest"
 
 
 def test_a_cleanup_uses_a_template_that_every_chart_has() -> None:
@@ -108,7 +110,7 @@ def test_a_cleanup_uses_a_template_that_every_chart_has() -> None:
     world.look()
     world.found()
     world.argo(*upto("export"), phase="Running")
-    world.cluster.drop(WORKFLOW_TEMPLATE, "vmferry-vmware-land", "vmferry")
+    world.cluster.drop(WORKFLOW_TEMPLATE, "vmferry-vmware-land-guest", "vmferry")
     name = world.workflows()[0]
     world.cluster.drop(WORKFLOW, name, "vmferry")
     world.delete()

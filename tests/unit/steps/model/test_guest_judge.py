@@ -393,3 +393,21 @@ def test_lvm_and_raid_are_told() -> None:
 def test_the_document_is_read_back_as_it_was() -> None:
     guest = judged(facts(a_linux(NO_VIRTIO), partitions=(partition(1, ESP),)))
     assert Guest.model_validate_json(guest.to_json()) == guest
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ((), ["virtio", "scsi", "sata"]),
+        (("/dev/sda1",), ["scsi", "sata"]),
+        (("/dev/vda2",), ["virtio"]),
+        (("/dev/sda1", "/dev/vdb1"), []),
+    ],
+)
+def test_a_bus_counts_only_if_disks_have_the_names_there_that_the_system_needs(
+    names: tuple[str, ...], wanted: list[str]
+) -> None:
+    guest = judged(facts(a_linux({"disk_names": names})))
+    assert buses(guest) == wanted
+    assert ("guest-disk-names" in codes(guest)) is (wanted == ["scsi", "sata"])
+    assert guest.verdict.answer is (Answer.FITS if "virtio" in wanted else Answer.CONVERT)

@@ -9,20 +9,38 @@ from typing import Final
 
 import pytest
 
+from steps.model.plan import TargetKind
 from steps.model.sources import SourceKind
 from tests.unit.workflows.author.rendered import PROGRAMS, spec
 from workflows.author.installation import Installation
 from workflows.author.pods import image
+from workflows.author.template import OF_GUEST
+from workflows.stages import stages_for
 
 ROOT: Final = Path(__file__).parents[4]
 TEXT: Final = (ROOT / "images" / "Containerfile").read_text()
 STAGES: Final = dict(re.findall(r"^FROM [^\n]* AS (\S+)\n(.*?)(?=^FROM |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TARGETS: Final = ("vmware", "openstack", "ova", "ovirt", "kubevirt", "disk", "serve", "target", "controller")
+TARGETS: Final = (
+    "vmware",
+    "openstack",
+    "ova",
+    "ovirt",
+    "kubevirt",
+    "disk",
+    "guest",
+    "serve",
+    "target",
+    "controller",
+)
 
 
 def test_every_image_of_the_template_is_a_target() -> None:
-    wanted = {image(stage, kind) for stage in PROGRAMS for kind in SourceKind}
+    every = [
+        *PROGRAMS,
+        *(stage for stage in stages_for(TargetKind.HARVESTER, asked=OF_GUEST) if stage.scratches),
+    ]
+    wanted = {image(stage, kind) for stage in every for kind in SourceKind}
     assert wanted == set(TARGETS) - {"controller"} <= set(STAGES)
 
 

@@ -78,7 +78,8 @@ def test_no_stage_waits_for_a_group(dag: str) -> None:
 
 
 def test_disk_dag_is_inside_transfer_inside_import() -> None:
-    assert {dag: outer for outer, tasks in dags().items() for dag in tasks if dag in dags()} == PARENT
+    found = {dag: outer for outer, tasks in dags().items() for dag in tasks if dag in dags()}
+    assert found == {dag: outer for dag, outer in PARENT.items() if dag not in ("guest", "deliver")}
     per_disk = {stage.name for stage in STAGES if stage.scope is Scope.DISK}
     assert set(dags()["disks"]) == per_disk
 
