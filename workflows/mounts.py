@@ -31,6 +31,8 @@ NOTHING: Final = "none"
 """Instead of words: there is nothing to mount, and the stages are skipped."""
 MOST: Final = 256
 """Disks of a pod. A VM has at most as many; the installation's limit (`limits.maxDisks`) is lower."""
+CONDITION: Final = f"{{{{=inputs.parameters.{CLAIMS} != '{NOTHING}'}}}}"
+"""When the stages run: an expression, as Argo would parse the words themselves."""
 _RECORDS: Final = "notes"
 _FORM: Final = "^disk-[0-9]{1,3}:(scratch|notes|Block|Filesystem)$"
 _INPUT: Final = f"inputs.parameters.{CLAIMS}"

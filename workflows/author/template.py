@@ -152,7 +152,7 @@ def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
         for stage in stages
         if stage.volume and stage.scope is Scope.DISK
     }
-    conditions |= {stage.name: f"{_input(CLAIMS)} != {mounts.NOTHING}" for stage in stages if stage.scratches}
+    conditions |= {stage.name: mounts.CONDITION for stage in stages if stage.scratches}
     conditions |= {
         stage.name: f"{_input(WAY)} == {stage.way}" for stage in stages if stage.mixed and stage.way
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,7 +21,8 @@ from steps.model import names
 from steps.model.kinds import POD, WORKFLOW, Object
 from tests.real.chart.test_argo_lint import ARGO
 from tests.real.controller.apiserver import ApiServer
-from tests.real.landing.conftest import RELEASE, wait_for
+from tests.real.landing.conftest import RELEASE
+from tests.real.landing.conftest import wait_for as wait
 from tests.unit.builders import an_import
 from tests.unit.workflows.author.rendered import CHART, Json, parse
 from workflows.api.status import ImportStatus
@@ -85,10 +87,22 @@ def suspended(argo: ApiServer, run: str) -> list[str]:
     ]
 
 
+def wait_for(look: Callable[[], object], what: str, argo: ApiServer, run: str) -> None:
+    """Wait, unless the Workflow has failed."""
+
+    def reached() -> object:
+        status = workflow(argo, run).get("status") or {}
+        messages = [node.get("message") for node in (status.get("nodes") or {}).values()]
+        assert status.get("phase") not in ("Error", "Failed"), messages
+        return look()
+
+    wait(reached, what)
+
+
 def begun(argo: ApiServer, run: str, way: str) -> str:
     """A Workflow that waits for the words; the id of the node."""
     argo.kubectl("create", "-f", "-", given=json.dumps(a_workflow(run, way)))
-    wait_for(lambda: suspended(argo, run), "Argo does not suspend the Workflow")
+    wait_for(lambda: suspended(argo, run), "Argo does not suspend the Workflow", argo, run)
     (node,) = suspended(argo, run)
     return node
 
@@ -137,7 +151,7 @@ def test_one_pod_mounts_what_the_controller_has_named(argo: ApiServer, way: str)
     node = begun(argo, run, way)
     assert pod_of(argo, run) is None
     answered(argo, run, node, WORDS)
-    wait_for(lambda: pod_of(argo, run), "Argo makes no pod")
+    wait_for(lambda: pod_of(argo, run), "Argo makes no pod", argo, run)
     pod = pod_of(argo, run)
     assert pod is not None
     mounts, devices, others = mounted(pod)
@@ -161,7 +175,7 @@ def test_one_pod_mounts_what_the_controller_has_named(argo: ApiServer, way: str)
 def test_words_of_a_person_choose_only_among_the_disks_of_the_run(argo: ApiServer) -> None:
     run = "vmi-words-0a1b2c3d-g1"
     answered(argo, run, begun(argo, run, "-land"), " ".join(HOSTILE))
-    wait_for(lambda: pod_of(argo, run), "Argo makes no pod")
+    wait_for(lambda: pod_of(argo, run), "Argo makes no pod", argo, run)
     pod = pod_of(argo, run)
     assert pod is not None
     mounts, devices, _ = mounted(pod)
@@ -174,7 +188,9 @@ def test_words_of_a_person_choose_only_among_the_disks_of_the_run(argo: ApiServe
 def test_a_vm_without_disks_is_not_inspected(argo: ApiServer) -> None:
     run = "vmi-none-0a1b2c3d-g1"
     answered(argo, run, begun(argo, run, ""), "none")
-    wait_for(lambda: (workflow(argo, run)["status"].get("phase")) == "Succeeded", "it does not end")
+    wait_for(
+        lambda: (workflow(argo, run)["status"].get("phase")) == "Succeeded", "it does not end", argo, run
+    )
     assert pod_of(argo, run) is None
 
 
@@ -182,7 +198,7 @@ def test_the_most_disks_are_mounted_by_one_pod(argo: ApiServer) -> None:
     run = "vmi-most-0a1b2c3d-g1"
     words = " ".join(f"disk-{number}:Block" for number in range(300))
     answered(argo, run, begun(argo, run, "-land"), words)
-    wait_for(lambda: pod_of(argo, run), "Argo makes no pod")
+    wait_for(lambda: pod_of(argo, run), "Argo makes no pod", argo, run)
     pod = pod_of(argo, run)
     assert pod is not None
     assert len(mounted(pod)[1]) == 256

@@ -105,7 +105,7 @@ class TestGraph:
         waits = {name: task.get("depends") for name, task in tasks(way, "import").items()}
         assert (waits["name-claims"], waits["approve-poweroff"]) == ("admit", "name-claims")
         assert made["inspect"]["podSpecPatch"] == pod_patch(stage_named("inspect"))
-        assert tasks(way, "guest")["inspect"]["when"] == "{{inputs.parameters.claims}} != none"
+        assert tasks(way, "guest")["inspect"]["when"] == "{{=inputs.parameters.claims != 'none'}}"
 
     def test_the_inspection_has_no_credentials_no_token_and_no_right(self, way: DiskWay) -> None:
         inspect = templates(way)["inspect"]
