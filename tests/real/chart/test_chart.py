@@ -194,7 +194,12 @@ def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
     stages = [stage.name for stage in PROGRAMS if stage.credentials]
     assert stages == ["preflight", "poweroff", "export", "release-source"]
     stages += [f"{stage.name}/{SOURCE_CHECK}" for stage in PROGRAMS if stage.checks_source]
-    pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
+    pods = {
+        f"{argo_names.template_name(kind, guest=guest)}/{stage}"
+        for kind in SourceKind
+        for guest in (False, True)
+        for stage in stages
+    }
     found = dict(with_proxy(**PLAIN))
     assert set(found) == pods
     for env in found.values():
@@ -336,7 +341,7 @@ def test_valid_value_is_accepted(right: str) -> None:
 def test_every_image_can_be_pinned() -> None:
     """The schema names the targets of images/Containerfile, so that a typo is found."""
     built = (Path(__file__).parents[3] / "images" / "Containerfile").read_text()
-    targets = set(re.findall(r"^FROM python AS (\w+)$", built, flags=re.MULTILINE)) - {"builder"}
+    targets = set(re.findall(r"^FROM python AS (\w+)$", built, flags=re.MULTILINE)) - {"builder", "appliance"}
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert set(schema["properties"]["images"]["properties"]["digests"]["properties"]) == targets
 
@@ -436,6 +441,42 @@ def test_target_deletes_only_claims_in_the_release_namespace() -> None:
     here = rules(of_kind("Role")["vmferry-target"])
     assert {resource for _, resource, verbs in here if "delete" in verbs} == {"persistentvolumeclaims"}
     assert not any(resource == "pods" for _, resource, _ in here)
+
+
+def test_target_creates_the_pod_that_places_disks_only_where_a_policy_limits_it() -> None:
+    policies = ("--api-versions", "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy")
+    verbs = frozenset({"get", "list", "create", "delete"})
+    for more, enabled, granted in ((policies, True, True), (policies, False, False), ((), True, False)):
+        flag = f"guest.enabled={str(enabled).lower()}"
+        done = helm("template", "vmferry", str(CHART), "--namespace", "vmferry", "--set", flag, *more)
+        (role,) = [
+            one
+            for one in YAML(typ="safe").load_all(done.stdout)
+            if one and (one["kind"], one["metadata"]["name"]) == ("Role", "vmferry-target")
+        ]
+        assert (("", "pods", verbs) in rules(role)) is granted
+
+
+def test_the_stages_of_all_disks_can_be_left_out() -> None:
+    names_ = set(of_kind("WorkflowTemplate"))
+    without = set(of_kind("WorkflowTemplate", **{"guest.enabled": False}))
+    assert names_ - without == {argo_names.template_name(kind, guest=True) for kind in SourceKind}
+    assert "vmferry-guest" in of_kind("NetworkPolicy")
+    assert "vmferry-guest" not in of_kind("NetworkPolicy", **{"guest.enabled": False})
+
+
+def test_identity_of_inspections_may_only_report_and_nobody_connects_to_them() -> None:
+    assert may("vmferry-guest") == {REPORT}
+    policy = of_kind("NetworkPolicy")["vmferry-guest"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == {"migration.harvesterhci.io/stage": "inspect"}
+    assert (policy["policyTypes"], policy.get("ingress")) == (["Ingress"], None)
+
+
+def test_the_mounts_of_all_disks_stay_without_the_patches() -> None:
+    """They add no token, and without them the stage would see no disk."""
+    made = of_kind("WorkflowTemplate", **{"workflow.patchExecutor": False})["vmferry-vmware-guest"]
+    patched = [one["name"] for one in made["spec"]["templates"] if "podSpecPatch" in one]
+    assert patched == ["inspect"]
 
 
 def test_without_the_patches_no_volume_of_a_token_is_named() -> None:

@@ -241,7 +241,7 @@ def test_a_busy_node_does_not_restart_the_controller() -> None:
     """With the default of one second a probe failed at load 58, and the controller was killed."""
     (one,) = of_kind("Deployment")["vmferry-controller"]["spec"]["template"]["spec"]["containers"]
     found = list(probes(rendered()))
-    assert len(found) == 3 + len(SourceKind), "three of the controller, one of each template's serve"
+    assert len(found) == 3 + 2 * len(SourceKind), "three of the controller, one of each template's serve"
     assert {probe.get("timeoutSeconds") for probe in found} == {5}
     assert one["startupProbe"]["periodSeconds"] * one["startupProbe"]["failureThreshold"] >= 120
     assert one["resources"]["requests"]["cpu"] == "100m"

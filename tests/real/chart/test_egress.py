@@ -24,7 +24,7 @@ pytestmark = without_helm
 CHECK: Final = "verify"
 """The stage label of the pods that check a source. They are not part of a Workflow."""
 SOURCE_STAGES: Final = {stage.name for stage in PROGRAMS if stage.credentials or stage.checks_source}
-OTHER_STAGES: Final = {stage.name for stage in PROGRAMS} - SOURCE_STAGES
+OTHER_STAGES: Final = {"inspect", *(stage.name for stage in PROGRAMS)} - SOURCE_STAGES
 UNKNOWN: Final = "a-stage-of-a-later-version"
 STAGES: Final = sorted({*SOURCE_STAGES, *OTHER_STAGES, CHECK, UNKNOWN})
 
