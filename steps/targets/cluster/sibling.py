@@ -29,8 +29,10 @@ from steps.targets.cluster.serving import PATIENCE
 log = structlog.get_logger()
 
 FAILED: Final = ("Failed", "Error")
-AWAIT_SECONDS: Final = 1.0
-"""Seconds between two looks at a stage that is waited for: each one more is a second of downtime."""
+AWAIT_SECONDS: Final = (0.25, 5.0)
+"""The least and the most seconds between two looks at a stage that is waited for."""
+AWAIT_SHARE: Final = 0.05
+"""The time between two looks, as a share of the time waited so far: what it may add to the downtime."""
 
 
 class ImageStepWatcher:
@@ -145,15 +147,16 @@ def await_success(node: StepNode, stop: Stop) -> None:
         StepError: SIBLING, if it has finally failed; DENIED, without the right to read the Workflow.
         Stopped: a stop was requested.
     """
-    waits = False
+    waited = 0.0
     while (phase := _phase_or_unknown(node)) != "Succeeded":
         if phase in FAILED:
             why = "its step has no attempts left"
             raise StepError(Exit.SIBLING, f"{node.title} failed", why, "see that step; a retry runs both")
-        if not waits:
+        if not waited:
             log.info(f"waiting until {node.title} has succeeded")
-            waits = True
-        stop.sleep(AWAIT_SECONDS)
+        pause = min(max(AWAIT_SECONDS[0], waited * AWAIT_SHARE), AWAIT_SECONDS[1])
+        stop.sleep(pause)
+        waited += pause
 
 
 def _phase_or_unknown(node: StepNode) -> str:

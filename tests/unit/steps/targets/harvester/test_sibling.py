@@ -287,6 +287,27 @@ def test_a_wait_outlasts_an_api_server_that_is_away(monkeypatch: pytest.MonkeyPa
     assert answers == []
 
 
+@pytest.mark.parametrize(
+    ("seconds", "most_late", "most_looks"), [(3, 0.26, 15), (60, 3.1, 80), (7200, 5.1, 1600)]
+)
+def test_a_wait_ends_soon_and_costs_the_api_server_little(
+    seconds: float, most_late: float, most_looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, looks = World(), []
+    get = world.cluster.get
+
+    def counted(*arguments: Any) -> Any:
+        looks.append(world.time.now)
+        phase = "Succeeded" if world.time.now - looks[0] >= seconds else "Running"
+        world.cluster.put(a_workflow(phase, stage="convert"))
+        return get(*arguments)
+
+    monkeypatch.setattr(world.cluster, "get", counted)
+    await_success(convert(world), world.time)
+    assert looks[-1] - looks[0] - seconds <= most_late
+    assert len(looks) <= most_looks
+
+
 def test_without_the_right_to_see_the_check_nothing_is_handed_over() -> None:
     world = World()
     world.cluster.put(a_workflow("Succeeded", stage="convert"))
