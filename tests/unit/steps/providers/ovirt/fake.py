@@ -39,7 +39,7 @@ Hook = Callable[[str, str], Reply | None]
 
 @dataclass
 class Transfer:
-    """An image transfer; its phase goes on with each read of it."""
+    """An image transfer; each read of it advances its phase."""
 
     id: str
     disk: str
