@@ -172,13 +172,16 @@ def measure(ground: Ground, given: argparse.Namespace, way: str, mib: int, stora
 
 def table(found: Sequence[Measured]) -> Iterator[str]:
     yield "target     way    used MiB  downtime s  limit s  network/used  written/used"
-    for one in found:
-        head = f"{one.target:10} {one.way:6} {one.used_mib:8} {one.downtime.seconds:11.0f} {one.limit:8.1f}"
-        yield f"{head} {one.network:13.2f} {one.written:13.2f}"
+    yield from map(summary, found)
     for one in found:
         parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in one.downtime.critical())
         yield f"{one.target} {one.way} {one.used_mib} MiB: {parts}"
     yield from slopes(found)
+
+
+def summary(one: Measured) -> str:
+    head = f"{one.target:10} {one.way:6} {one.used_mib:8} {one.downtime.seconds:11.0f} {one.limit:8.1f}"
+    return f"{head} {one.network:13.2f} {one.written:13.2f}"
 
 
 def slopes(found: Sequence[Measured]) -> Iterator[str]:
@@ -222,6 +225,7 @@ def main() -> int:
                 for number in range(given.runs):
                     say(f"{way}, {mib} MiB, run {number + 1} of {given.runs}", sys.stderr)
                     runs.append(measure(ground, given, way, mib, storage_class))
+                    say(summary(runs[-1]), sys.stderr)
                 found.append(least(runs))
     if given.output == "json":
         say(json.dumps([asdict(one) for one in found], indent=1))
