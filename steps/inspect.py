@@ -93,7 +93,7 @@ def _inspected(context: Context, disks: DiskFolders, progress: Progress) -> Gues
 def not_inspected(why: str) -> Guest:
     """The document of disks that were not looked into."""
     concern = warn(
-        NOT_INSPECTED,
+        "guest-not-inspected",
         f"vmferry could not look into the disks: {why}",
         "buses and NIC models are those of the source; spec.guest.inspect: false omits the inspection",
     )

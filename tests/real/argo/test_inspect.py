@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.argo
 Make = Callable[..., World]
 SECONDS: Final = 900.0
 """An emulated appliance needs 20 to 40 seconds of a processor that others use, too."""
-ASKED: Final = {"guest": {"inspect": True}}
+ASKED: Final[dict[str, Any]] = {"guest": {"inspect": True}}
 
 
 def inspecting(imported: Imported) -> Object:

@@ -448,7 +448,8 @@ def test_target_creates_the_pod_that_places_disks_only_where_a_policy_limits_it(
     verbs = frozenset({"get", "list", "create", "delete"})
     for more, enabled, granted in ((policies, True, True), (policies, False, False), ((), True, False)):
         flag = f"guest.enabled={str(enabled).lower()}"
-        done = helm("template", "vmferry", str(CHART), "--namespace", "vmferry", "--set", flag, *more)
+        given = ("--namespace", "vmferry", "--set", f"import.target=harvester,{flag}", *more)
+        done = helm("template", "vmferry", str(CHART), *given)
         (role,) = [
             one
             for one in YAML(typ="safe").load_all(done.stdout)

@@ -9,6 +9,7 @@ import pytest
 
 from steps import inspect
 from steps.disk import qemu
+from steps.disk.volume import Volume
 from steps.guest.run import DiskImage
 from steps.model.contract import Exit, StepError
 from steps.model.guest import GUEST, Guest
@@ -186,7 +187,7 @@ def test_a_device_that_is_larger_than_its_disk_ends_where_the_disk_ends(
         sizes.append(qemu_size(layer))
 
     created = qemu.cover
-    monkeypatch.setattr(inspect.Volume, "at", lambda *_: Device())
+    monkeypatch.setattr(Volume, "at", lambda *_: Device())
     monkeypatch.setattr(qemu, "cover", cover)
     volumes(tmp_path, "disk-0", "disk-1")
     assert inspected(tmp_path, landing()) is Exit.DONE

@@ -83,6 +83,16 @@ class TestScratch:
         assert "volume node affinity conflict" in str(caught.value)
         assert "the VM was not shut down" in str(caught.value)
 
+    def test_without_the_right_on_pods_nothing_is_proved_and_the_import_continues(self) -> None:
+        world = asked(LandingWorld(disks=2))
+
+        def denied(manifest: Object, *, dry_run: bool = False) -> Object:
+            raise StepError(Exit.DENIED, "pods is forbidden")
+
+        world.cluster.create = denied  # type: ignore[method-assign]
+        self.place(world, world.plan)
+        assert world.pods() == []
+
     def test_a_pod_of_an_earlier_attempt_is_used(self) -> None:
         world = asked(LandingWorld(disks=2))
         Scheduler(world.cluster, works=False)

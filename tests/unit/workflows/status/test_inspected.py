@@ -18,8 +18,8 @@ from workflows.status.inspected import guest_inspected
 
 
 def condition(text: str | None) -> Condition | None:
-    outputs = {} if text is None else {"outputs": {"parameters": [{"name": "guest", "value": text}]}}
-    status = reflected(*upto("image"), node("inspect", **outputs))
+    outputs: dict[str, Any] = {} if text is None else {"parameters": [{"name": "guest", "value": text}]}
+    status = reflected(*upto("image"), node("inspect", outputs=outputs))
     return find(status.import_conditions, "GuestInspected")
 
 

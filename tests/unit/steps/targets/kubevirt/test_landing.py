@@ -22,7 +22,7 @@ from steps.model.kinds import (
     Object,
 )
 from steps.model.patching import DEFAULT_PATHS
-from steps.model.plan import DiskRule, ScratchPlan
+from steps.model.plan import DiskRule, GuestPlan, ScratchPlan
 from steps.model.vm_settings import VmSettings
 from steps.targets.cluster import markers
 from steps.targets.cluster.halting import halt
@@ -563,3 +563,28 @@ def test_an_undo_marks_the_landed_claims_as_stale() -> None:
     remaining = halt(world.plan, world.cluster, world.time, kinds_of(world.plan), clock=world.time.clock)
     assert remaining == ["VirtualMachine default/web01", "PersistentVolumeClaim default/web01-disk-0"]
     assert markers.STALE in notes_of(world.claim())
+
+
+def test_after_an_inspection_the_vm_is_built_over_volumes_that_are_there() -> None:
+    """What is found decides its buses, so `build` comes after the hand-over."""
+    world = LandingWorld(disks=2)
+    world.plan = world.plan.model_copy(update={"guest": GuestPlan(inspect=True)})
+    create = world.cluster.create
+
+    def scheduled(manifest: Object, *, dry_run: bool = False) -> Object:
+        node = {"nodeName": "node-1"} if manifest["kind"] == "Pod" else {}
+        return create({**manifest, "spec": {**manifest.get("spec", {}), **node}}, dry_run=dry_run)
+
+    world.cluster.create = scheduled  # type: ignore[method-assign]
+    world.admit()
+    for number in range(2):
+        world.export(number)
+    for number in range(2):
+        world.hand_over(number)
+    world.build()
+    world.start()
+    world.delete_scratch()
+    vm = world.vm()
+    owners = [owner["uid"] for one in world.claims() for owner in one["metadata"]["ownerReferences"]]
+    assert owners == [vm["metadata"]["uid"]] * 2
+    assert world.claims(RELEASE) == []
