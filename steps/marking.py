@@ -43,21 +43,25 @@ def mark_source(provider: Provider, mark: SourceMark, machine: Machine) -> Resto
     return Restored(mark=MarkState.MARKED, mark_message=f"{name} is marked at its source: {described(mark)}")
 
 
-def unmark_source(provider: Provider, mark: SourceMark, machine: Machine) -> MarkState:
+def unmark_source(provider: Provider, mark: SourceMark, machine: Machine) -> Restored:
     """Remove the mark before the VM is started again: without its NICs it would be of no use.
+
+    A tag that the VM may have had before the import stays.
 
     Raises:
         StepError: the error of the first part that fails.
     """
-    marker = provider.marker(machine)
+    marker, kept = provider.marker(machine), ""
     if mark.disconnect_nics:
         marker.connect_nics(connected=True)
     if mark.name_suffix:
         marker.rename(mark.renamed(machine.name, marker.longest_name), machine.name)
-    if mark.tag:
+    if mark.tag and mark.tag == machine.absent_tag:
         marker.set_tag(mark.tag, present=False)
-    log.info("the mark of the VM at the source is removed", vm=machine.name)
-    return MarkState.REMOVED
+    elif mark.tag:
+        kept = f"the tag {mark.tag} stays, because the VM may have had it before the import"
+    log.info("the mark of the VM at the source is removed", vm=machine.name, kept=kept)
+    return Restored(mark=MarkState.REMOVED, mark_message=kept)
 
 
 def described(mark: SourceMark) -> str:

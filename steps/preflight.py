@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from steps.model.concerns import CPU_ASSUMED, MEMORY_ASSUMED, about, bounded, merged, warn, with_short_notes
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.model.document import write_atomically
 from steps.model.limits import exceeded
 from steps.model.machine import Concern, Machine, Power, Severity
@@ -89,7 +89,8 @@ def examine(provider: Provider, plan: Plan) -> Machine:
         _force_concerns(plan, machine),
     )
     marked = _mark_concerns(provider, plan, machine)
-    return machine.model_copy(update={"concerns": bounded((*concerns, *marked))})
+    changes = {"concerns": bounded((*concerns, *marked)), "absent_tag": _absent_tag(provider, plan, machine)}
+    return machine.model_copy(update=changes)
 
 
 def _with_tags(provider: Provider, plan: Plan, machine: Machine) -> Machine:
@@ -132,6 +133,20 @@ def _mark_concerns(provider: Provider, plan: Plan, machine: Machine) -> Iterator
         yield warn(
             "source-mark", f"it cannot be marked as imported: {why}", "correct it before the import ends"
         )
+
+
+def _absent_tag(provider: Provider, plan: Plan, machine: Machine) -> str:
+    """The tag of the mark if the VM does not have it now; "" also if that is not known."""
+    tag = plan.mark.tag
+    if not tag:
+        return ""
+    try:
+        return "" if provider.marker(machine).has_tag(tag) else tag
+    except NoAnswerError:
+        raise
+    except StepError as error:
+        log.warning("the VM may have the tag already, so an undo will keep it", tag=tag, why=str(error))
+        return ""
 
 
 def without_set_sizes(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:

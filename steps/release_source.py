@@ -93,16 +93,16 @@ def _restore(context: Context, provider: Provider) -> Restored:
 
 def _start_again(context: Context, provider: Provider, plan: Plan, machine: Machine) -> Restored:
     """Start the VM again; an undo removes its mark before, because it may be without its NICs."""
-    mark, undo = MarkState.NOTHING, is_undo(context)
+    unmarked, undo = Restored(), is_undo(context)
     try:
         if undo and plan.mark.is_wanted:
-            mark = unmark_source(provider, plan.mark, machine)
+            unmarked = unmark_source(provider, plan.mark, machine)
     except NoAnswerError:
         raise
     except StepError as error:
         return _still_marked(machine, error)
     restored = restore_power(provider, plan, machine, context.stop, undo=undo)
-    return restored.model_copy(update={"mark": mark})
+    return restored.model_copy(update={"mark": unmarked.mark, "mark_message": unmarked.mark_message})
 
 
 def _still_marked(machine: Machine, error: StepError) -> Restored:

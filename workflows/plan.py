@@ -260,6 +260,8 @@ def mark_reasons(spec: VirtualMachineImportSpec, kind: SourceKind) -> Iterator[s
                 f"spec.markSource.{name} {shown(text)} cannot be used: write it without {listed}, without "
                 "control characters, and without spaces at its ends"
             )
+    if wanted.tag in (".", ".."):
+        yield f"spec.markSource.tag {shown(wanted.tag)} cannot be used: in an address it means a folder"
 
 
 def form_reasons(

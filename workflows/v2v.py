@@ -30,6 +30,7 @@ from workflows.api import sources
 from workflows.api.resources import Metadata, VirtualMachineImport
 from workflows.api.spec import SecretReference, SourceReference, VirtualMachineImportSpec
 from workflows.api.v2v import (
+    ACCESS_MODES,
     MappingLists,
     NetworkItem,
     OvirtSource,
@@ -55,7 +56,6 @@ GRACE_SECONDS: Final = 300
 """Seconds that a guest may take to shut down. It is never powered off."""
 MOST_ANNOTATIONS: Final = 50
 VOLUME_MODES: Final = ("", "Filesystem", "Block")
-ACCESS_MODES: Final = ("", "ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod")
 POD: Final = "pod"
 MULTUS: Final = "multus"
 _OBJECT_ID: Final = re.compile(r"[0-9]+-([0-9]+)")
@@ -394,5 +394,5 @@ def _storage_reasons(row: StorageItem) -> Iterator[str]:
         yield f"{what}: {shown(name)} is not the name of a storage class"
     if row.volume_mode not in VOLUME_MODES:
         yield f"{what}: volumeMode {shown(row.volume_mode)} is not one of Filesystem, Block"
-    if row.access_mode not in ACCESS_MODES:
-        yield f"{what}: accessMode {shown(row.access_mode)} is not one of {', '.join(ACCESS_MODES[1:])}"
+    if row.access_mode not in ("", *ACCESS_MODES):
+        yield f"{what}: accessMode {shown(row.access_mode)} is not one of {', '.join(ACCESS_MODES)}"

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from steps.model import patching
+from steps.model import foreign_yaml, patching
 from steps.model.naming import (
     is_label_value,
     is_metadata_key,
@@ -103,27 +103,13 @@ def parsed_patch(text: str) -> dict[str, Any]:
     if text.count("[") + text.count("{") > MOST_BRACKETS:
         raise ValueError(f"it has more than {MOST_BRACKETS} opening brackets")
     try:
-        found = _loaded(text)
+        found = foreign_yaml.load(text)
         document = json.loads(json.dumps(found, allow_nan=False))
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"it is not the YAML of JSON values ({_words(error)})") from None
     if not isinstance(document, dict):
         raise ValueError("it is not an object: write a part of a VirtualMachine, such as `spec:`")  # noqa: TRY004
     return document
-
-
-def _loaded(text: str) -> Any:
-    """Raises ValueError. Anchors are refused: an alias of an alias of many grows without a bound."""
-    from ruamel.yaml import YAML  # noqa: PLC0415 - only an import with a patch needs a parser
-    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
-    from ruamel.yaml.events import AliasEvent  # noqa: PLC0415
-
-    try:
-        if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
-            raise ValueError("aliases are not supported")
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ValueError(type(error).__name__) from None
 
 
 def _words(error: Exception) -> str:

@@ -26,12 +26,13 @@ from controller.cli.app import (
     err,
     out,
     print_warning,
+    write,
 )
 from controller.cli.rates import Rates
 from controller.cli.selecting import SourceName, Vms, Yes
 from controller.cli.view import table
 from controller.cli.watch import Watch
-from controller.client import changes
+from controller.client import changes, plan_changes
 from controller.local import cluster_target, imports, removal
 from controller.local.imports import EmbeddedRun
 from controller.local.rundir import RunDir
@@ -179,13 +180,16 @@ def run(
     return _carry_out(imports.create(jobs, into, target), retry_delay, output)
 
 
-@command(epilog="Examples: vmferry retry ./alpine · vmferry retry web-01 -n default")
+@command(
+    epilog="Examples: vmferry retry ./alpine · vmferry retry web-01 -n default · "
+    "vmferry retry plan/production -n default"
+)
 def retry(
     folder: Annotated[
         Path,
         typer.Argument(
             metavar="DIR|NAME",
-            help="Folder of the import, as given to `run --into`; with -n the import's name.",
+            help="Folder of the import, as given to `run --into`; with -n the import's name, or plan/NAME.",
         ),
     ],
     filename: Manifest = None,
@@ -209,7 +213,8 @@ def retry(
     With -f vmferry reads the credentials from the manifests again, for example after a password has changed.
 
     With -n the import is one in the cluster of KUBECONFIG. vmferry's controller there retries it, with the
-    credentials of the source's Secret.
+    credentials of the source's Secret. For a MigrationPlan, as plan/NAME, it retries the imports that failed
+    and creates deleted ones again.
     """
     if namespace:
         if filename:
@@ -219,7 +224,7 @@ def retry(
                 "in a cluster vmferry reads the credentials from the source's Secret",
                 "change the Secret, then run the command without -f",
             )
-        return cluster.request(str(folder), namespace, changes.retry, output)
+        return cluster.request(str(folder), namespace, changes.retry, plan_changes.retry, output)
     cluster.refuse_a_name(folder, "retry")
     given = _jobs(filename) if filename else []
     new_credentials = {_import_key(job.plan): job.credentials for job in given}
@@ -283,11 +288,16 @@ def discard(folder: Folder) -> int:
     return Exit.DONE
 
 
-@command(epilog="Example: vmferry status ./alpine -o json")
+@command(epilog="Examples: vmferry status ./alpine -o json · vmferry status ./waves")
 def status(folder: Folder, output: Output = OutputFormat.TABLE) -> int:
-    """Show the status of imports, also of imports that another vmferry process runs."""
-    documents = []
-    for rundir in imports.find(folder):
+    """Show the status of imports, also of imports that another vmferry process runs.
+
+    For the folder of a MigrationPlan it also shows the plan, and the VMs whose imports have not started.
+    """
+    documents, state = [], plans.state_of(folder)
+    if state is not None and output is OutputFormat.TABLE:
+        write("".join(f"{line}\n" for line in plans.state_lines(state)))
+    for rundir in imports.find(folder) if state is None else imports.of_plan(folder):
         name, is_running = _plan(rundir).import_.name, rundir.is_running()
         workflow = rundir.load()
         interrupted = not is_running and not phase_of(workflow).fulfilled
@@ -297,7 +307,7 @@ def status(folder: Folder, output: Output = OutputFormat.TABLE) -> int:
             if interrupted:
                 summary.print_interrupted(name, rundir)
     if output is not OutputFormat.TABLE:
-        dump(documents, output)
+        dump(documents if state is None else {**state, "imports": documents}, output)
     return Exit.DONE
 
 

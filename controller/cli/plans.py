@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,13 @@ from steps.model.plan import TargetKind
 from steps.providers import Inventory
 from steps.runtime.stop import Stop
 from workflows.api.conditions import stamp
-from workflows.api.migration_plan import MigrationPlanStatus, PlannedVm, PlanPhase, SelectionStatus
+from workflows.api.migration_plan import (
+    MigrationPlanStatus,
+    PlannedVm,
+    PlanPhase,
+    SelectionStatus,
+    VmPhase,
+)
 from workflows.migration import windows
 from workflows.migration.rules import selection_version
 from workflows.settings import Settings
@@ -137,14 +143,8 @@ def _is_approved(question: str) -> bool:
 
 def _end(carried: PlanRun, status: MigrationPlanStatus, output: OutputFormat) -> int:
     if output is not OutputFormat.TABLE:
-        document = {
-            "plan": carried.plan.metadata.name,
-            "phase": status.phase,
-            "message": status.message,
-            "counts": status.counts.model_dump(by_alias=True),
-            "imports": [summary.document(result) for result in carried.results],
-        }
-        dump(document, output)
+        results = [summary.document(result) for result in carried.results]
+        dump({**_state(carried.plan.metadata.name, status), "imports": results}, output)
     for result in carried.results:
         if result.code != Exit.DONE:
             summary.print_result(result)
@@ -155,8 +155,56 @@ def _end(carried: PlanRun, status: MigrationPlanStatus, output: OutputFormat) ->
     return code or (Exit.NOT_FOUND if not status.vms else Exit.DONE)
 
 
+def _state(name: str, status: MigrationPlanStatus) -> dict[str, Any]:
+    """The state of a plan and its VMs, for a program."""
+    return {
+        "plan": name,
+        "phase": status.phase,
+        "message": status.message,
+        "wave": status.wave,
+        "waves": status.waves,
+        "counts": status.counts.model_dump(by_alias=True),
+        "vms": [
+            {
+                "vm": vm.vm,
+                "id": vm.id,
+                "import": vm.import_,
+                "wave": vm.wave,
+                "phase": vm.phase,
+                "reason": vm.reason,
+                "message": vm.message,
+            }
+            for vm in status.vms
+        ],
+    }
+
+
 def _say(text: str) -> None:
     err.print(escape(text), highlight=False, soft_wrap=True)
+
+
+# --- status
+
+
+def state_of(folder: Path) -> dict[str, Any] | None:
+    """The state of the plan whose imports are in a folder; None if it has no plan.
+
+    Raises:
+        StepError: INVALID, if the state cannot be read.
+    """
+    if not (folder / plan_run.STATE).exists():
+        return None
+    found = plan_run.PlanFile.load(folder / plan_run.STATE)
+    return _state(found.name, found.status)
+
+
+def state_lines(state: Mapping[str, Any]) -> Iterator[str]:
+    """The state of a plan for a person: one line, and one for each VM without a folder of its own."""
+    waves = f", wave {state['wave']} of {state['waves']}" if state["waves"] else ""
+    yield f"{state['plan']}: {state['phase']}{waves}: {visible(state['message'], 1000)}"
+    for vm in state["vms"]:
+        if vm["phase"] == VmPhase.PENDING:
+            yield f"  wave {vm['wave']}  {vm['import']}  pending: {visible(vm['vm'])}"
 
 
 # --- plan

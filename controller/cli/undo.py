@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from controller.cli import cluster, confirmation
 from controller.cli.app import Manifest, Output, OutputFormat, command, dump, err, print_error
-from controller.client import changes
+from controller.client import changes, plan_changes
 from controller.local import imports
 from controller.local.undo import Undone, undo
 from controller.manifests.resolve import Job
@@ -67,7 +67,7 @@ def register(jobs: Callable[[list[str] | None], list[Job]]) -> None:
                     "run the command without -f",
                 )
             _confirm(f"import {namespace}/{folder}", yes=yes)
-            return cluster.request(str(folder), namespace, changes.undo, output)
+            return cluster.request(str(folder), namespace, changes.undo, plan_changes.undo, output)
         cluster.refuse_a_name(folder, "undo")
         rundirs = imports.find(folder)
         credentials = _credentials(jobs(filename) if filename else [])
@@ -117,7 +117,8 @@ def _print_result(result: Undone) -> None:
     if result.source.state is RestoreState.FAILED:
         print_error(f"{result.name}: {result.source.message}")
     else:
-        _print(f"{result.name}: undone; {result.source.message}")
+        parts = (f"{result.name}: undone", result.source.message, result.source.mark_message)
+        _print("; ".join(filter(None, parts)))
     for text in result.remaining:
         _print(f"  remains:  {text}")
     for text in result.delete:

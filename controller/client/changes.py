@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import Object
+from steps.model.kinds import IMPORT, Kind, Object
 from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE, RETRY, UNDO
 from workflows.api.conditions import find, holds
@@ -22,9 +22,10 @@ HELD: Final = ("Paused", *STOPPED)
 
 
 @dataclass(frozen=True)
-class ImportObject:
-    """An import as the API returns it."""
+class ClusterObject:
+    """An object of a kind of vmferry's own as the API returns it."""
 
+    KIND: ClassVar[Kind]
     raw: Object
 
     @property
@@ -39,6 +40,16 @@ class ImportObject:
     @property
     def annotations(self) -> Mapping[str, str]:
         return self.raw["metadata"].get("annotations") or {}
+
+
+Seen = TypeVar("Seen", bound=ClusterObject)
+
+
+@dataclass(frozen=True)
+class ImportObject(ClusterObject):
+    """An import as the API returns it."""
+
+    KIND: ClassVar[Kind] = IMPORT
 
     @property
     def status(self) -> ImportStatus:
@@ -55,20 +66,21 @@ class ImportObject:
 
 
 @dataclass(frozen=True)
-class Request:
-    """A change to an import."""
+class Request(Generic[Seen]):
+    """A change to an object."""
 
     message: str
     """The message to show after the request."""
     change: Object
-    is_handled: Callable[[ImportObject], bool]
+    is_handled: Callable[[Seen], bool]
     """Whether the controller has handled it."""
 
 
-MakeRequest = Callable[[ImportObject], Request]
+ImportRequest = Request[ImportObject]
+MakeRequest = Callable[[ImportObject], ImportRequest]
 
 
-def retry(seen: ImportObject) -> Request:
+def retry(seen: ImportObject) -> ImportRequest:
     """Retry a failed import, or one whose Workflow is stalled.
 
     Raises:
@@ -93,7 +105,7 @@ def retry(seen: ImportObject) -> Request:
 def approve(gate: Gate | None) -> MakeRequest:
     """Approve a gate; None: the gate at which the import waits."""
 
-    def make(seen: ImportObject) -> Request:
+    def make(seen: ImportObject) -> ImportRequest:
         _refuse_done(seen)
         chosen = gate or _waiting_at(seen)
         if chosen not in (seen.spec.get("approvals") or ()):
@@ -112,14 +124,14 @@ def approve(gate: Gate | None) -> MakeRequest:
     return make
 
 
-def suspend(seen: ImportObject) -> Request:
+def suspend(seen: ImportObject) -> ImportRequest:
     """Start no further step until it is resumed. Raises StepError (INVALID) if it has succeeded."""
     _refuse_done(seen)
     message = f"{seen.title}: suspended; running steps finish, and no further step starts"
     return Request(message, {"spec": {"suspend": True}}, lambda now: now.summary.reason in HELD)
 
 
-def resume(seen: ImportObject) -> Request:
+def resume(seen: ImportObject) -> ImportRequest:
     """Reset `spec.suspend` and `spec.cancel`. Raises StepError (INVALID) if neither is set."""
     fields = [field for field in ("suspend", "cancel") if seen.spec.get(field)]
     if not fields:
@@ -132,14 +144,14 @@ def resume(seen: ImportObject) -> Request:
     )
 
 
-def cancel(seen: ImportObject) -> Request:
+def cancel(seen: ImportObject) -> ImportRequest:
     """Cancel it; completed work is kept. Raises StepError (INVALID) if it has succeeded."""
     _refuse_done(seen)
     message = f"{seen.title}: cancelled; completed work is kept, `vmferry resume` continues the import"
     return Request(message, {"spec": {"cancel": True}}, lambda now: now.summary.reason in STOPPED)
 
 
-def undo(seen: ImportObject) -> Request:
+def undo(seen: ImportObject) -> ImportRequest:
     """Go back to the VM at its source. Raises StepError (INVALID) if it never began, or still runs."""
     if seen.status.workflow is None:
         raise _refusal(seen, "it has changed nothing", "nothing to undo")

@@ -134,11 +134,16 @@ def find(root: Path) -> list[RunDir]:
     """
     if RunDir(root).state.exists():
         return [RunDir(root)]
-    below = [RunDir(path) for path in sorted(root.iterdir())] if root.is_dir() else []
-    imports = [rundir for rundir in below if rundir.state.exists()]
+    imports = of_plan(root) if root.is_dir() else []
     if not imports:
         RunDir(root).require_import()
     return imports
+
+
+def of_plan(root: Path) -> list[RunDir]:
+    """The imports directly below a folder; none if none has started."""
+    below = (RunDir(path) for path in sorted(root.iterdir()))
+    return [rundir for rundir in below if rundir.state.exists()]
 
 
 def create_or_reopen(job: Job, rundir: RunDir, target: ClusterTarget | None) -> EmbeddedRun | None:

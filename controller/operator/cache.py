@@ -10,6 +10,7 @@ from typing import Final
 from controller.operator.counters import Counters
 from controller.operator.routing import ImportKey
 from steps.model.kinds import IMPORT, V2V_IMPORT, Kind
+from workflows.api.migration_plan import MigrationPlanStatus, PlanCounts
 from workflows.api.status import ImportStatus
 
 Key = ImportKey | tuple[str, str]
@@ -30,6 +31,7 @@ class StatusCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._statuses: dict[Key, ImportStatus] = {}
+        self._plans: dict[Key, tuple[str, PlanCounts]] = {}
         self.counters = Counters()
         self._others: dict[Kind, tuple[str | None, float]] = {}
         """The answers by the kind of imports, and when they were found."""
@@ -51,6 +53,19 @@ class StatusCache:
     def statuses(self) -> dict[Key, ImportStatus]:
         with self._lock:
             return dict(self._statuses)
+
+    def put_plan(self, key: Key, status: MigrationPlanStatus) -> None:
+        """Remember the phase of a plan and the number of its VMs; not the VMs, which may be a thousand."""
+        with self._lock:
+            self._plans[key] = status.phase, status.counts
+
+    def forget_plan(self, key: Key) -> None:
+        with self._lock:
+            self._plans.pop(key, None)
+
+    def plans(self) -> list[tuple[str, PlanCounts]]:
+        with self._lock:
+            return list(self._plans.values())
 
     def other_controller(self, kind: Kind = IMPORT) -> str | None:
         """Why nothing may be done with imports of that kind here; at most a minute old."""

@@ -14,6 +14,7 @@ from controller.operator.cache import StatusCache
 from controller.operator.observe.source import READY
 from controller.operator.sources.check import NOT_READY
 from workflows.api.conditions import find
+from workflows.api.migration_plan import PlanPhase, VmPhase
 from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
 from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.phase import has_succeeded
@@ -53,6 +54,7 @@ class Collector:
         for phase in ImportPhase:
             imports.add_metric([phase or "new"], counted.get(phase, 0))
         yield imports
+        yield from self._plans()
         counts = self._sources()
         sources = GaugeMetricFamily("vmferry_sources", "Sources by status", labels=["status"])
         for value in (READY, NOT_READY):
@@ -71,6 +73,21 @@ class Collector:
         help_text = "Seconds since the last successful reconcile"
         yield GaugeMetricFamily("vmferry_seconds_since_last_look", help_text, idle)
         yield from self._counters()
+
+    def _plans(self) -> Iterator[Metric]:
+        """The plans, and the VMs of all of them."""
+        plans = self._cache.plans()
+        counted = Counter(phase for phase, _ in plans)
+        by_phase = GaugeMetricFamily("vmferry_plans", "MigrationPlans by phase", labels=["phase"])
+        for phase in PlanPhase:
+            by_phase.add_metric([phase], counted.get(phase, 0))
+        yield by_phase
+        help_text = "VMs of MigrationPlans by phase"
+        vms = GaugeMetricFamily("vmferry_plan_vms", help_text, labels=["phase"])
+        for vm_phase in VmPhase:
+            number = sum(getattr(counts, vm_phase.lower()) for _, counts in plans)
+            vms.add_metric([vm_phase], number)
+        yield vms
 
     def _counters(self) -> Iterator[Metric]:
         """Each with all its labels from the start, so that a rate shows the first event."""

@@ -106,6 +106,7 @@ def _reconcile_plan(
         raw = observe_plan.read_plan(cluster, key.namespace, key.name)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             checks.drop(owner_of(key.namespace, key.name))  # the garbage collector deletes its imports
+            cache.forget_plan(key)
             return None
         facts = observe_plan.gather(cluster, options, raw, cache.other_controller(IMPORT))
         decision = decide_plan.decide(facts, options, clock())
@@ -113,6 +114,7 @@ def _reconcile_plan(
         for action in decision.actions:
             actor.do(action)
         actor.finish()
+        cache.put_plan(key, actor.status)
         return decision.requeue_seconds
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import lzma
+import re
 import shutil
 import subprocess
 import tempfile
@@ -33,6 +34,7 @@ _HEADER: Final = 110
 _SIZE: Final = slice(54, 62)
 _NAME_SIZE: Final = slice(94, 102)
 _CPIO: Final = (b"070701", b"070702")
+_DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{8}")
 _TRAILER: Final = "TRAILER!!!"
 _PROGRAMS: Final = {
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -55,7 +57,7 @@ def modules(path: Path) -> set[str]:
     """
     with path.open("rb") as file:
         try:
-            return {name for name in map(_module, _names(_Source(file.read))) if name}
+            return {name for name in map(_module, _names(_Source(file.read), can_be_packed=True)) if name}
         except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, MemoryError) as error:
             raise UnreadableError(f"it is damaged: {error}") from None
 
@@ -106,14 +108,16 @@ class _Source:
         self.skip(len(block) - len(block.lstrip(b"\0")))
 
 
-def _names(source: _Source) -> Iterator[str]:
-    """The names in all archives."""
+def _names(source: _Source, *, can_be_packed: bool) -> Iterator[str]:
+    """The names in all archives. The kernel unpacks nothing that is packed twice, and a bomb would be."""
     count = 0
     while True:
         source.skip_zeros()
         magic = source.peek(6)
         if not magic:
             return
+        if magic not in _CPIO and not can_be_packed:
+            raise UnreadableError("it is packed twice, or damaged")
         names = _archive(source) if magic in _CPIO else _packed(source, magic)
         for name in names:
             count += 1
@@ -133,7 +137,7 @@ def _archive(source: _Source) -> Iterator[str]:
             raise UnreadableError("it is cut short")
         if header[:6] not in _CPIO:
             raise UnreadableError("an archive in it is damaged")
-        size, length = int(header[_SIZE], 16), int(header[_NAME_SIZE], 16)
+        size, length = (_number(header[place]) for place in (_SIZE, _NAME_SIZE))
         if not 0 < length <= LONGEST_NAME:
             raise UnreadableError("a name in it is too long")
         name = source.read(length).rstrip(b"\0").decode(errors="replace")
@@ -144,20 +148,33 @@ def _archive(source: _Source) -> Iterator[str]:
         yield name
 
 
+def _number(digits: bytes) -> int:
+    """Eight hexadecimal digits; `int` alone would also take signs and underscores."""
+    if not _DIGITS.fullmatch(digits):
+        raise UnreadableError("a number in it is damaged")
+    return int(digits, 16)
+
+
 def _packed(source: _Source, magic: bytes) -> Iterator[str]:
     """The names in the archives of a compressed rest."""
     if magic.startswith(b"\x1f\x8b"):
-        yield from _names(_Source(_inflated(source)))
+        yield from _unpacked_names(_Source(_inflated(source)))
     elif magic.startswith(b"\xfd7zXZ\0"):
-        yield from _names(_Source(_unpacked(source, lzma.LZMADecompressor(memlimit=_MEMORY))))
+        yield from _unpacked_names(_Source(_unpacked(source, lzma.LZMADecompressor(memlimit=_MEMORY))))
     elif magic.startswith(b"]\0\0"):
-        yield from _names(_Source(_unpacked(source, lzma.LZMADecompressor(lzma.FORMAT_ALONE, _MEMORY))))
+        yield from _unpacked_names(
+            _Source(_unpacked(source, lzma.LZMADecompressor(lzma.FORMAT_ALONE, _MEMORY)))
+        )
     elif magic.startswith(b"BZh"):
-        yield from _names(_Source(_unpacked(source, bz2.BZ2Decompressor())))
+        yield from _unpacked_names(_Source(_unpacked(source, bz2.BZ2Decompressor())))
     elif program := _PROGRAMS.get(magic[:4]):
         yield from _by_program(source, program)
     else:
         raise UnreadableError("its format is unknown")
+
+
+def _unpacked_names(source: _Source) -> Iterator[str]:
+    return _names(source, can_be_packed=False)
 
 
 def _inflated(source: _Source) -> Read:
@@ -203,7 +220,7 @@ def _by_program(source: _Source, program: str) -> Iterator[str]:
         )
         stack.callback(process.kill)
         assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
-        yield from _names(_Source(process.stdout.read))
+        yield from _unpacked_names(_Source(process.stdout.read))
 
 
 @contextlib.contextmanager

@@ -25,8 +25,8 @@ from pydantic import ValidationError
 
 import steps
 from steps.model.contract import Exit, StepError
-from steps.model.document import first_error
-from steps.model.guest_facts import Facts
+from steps.model.document import Document, first_error
+from steps.model.guest_facts import Count, Facts
 from steps.runtime.stop import Stop
 
 SECONDS: Final = 1800.0
@@ -152,12 +152,9 @@ def _attempt(
             process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()  # and it stays open: the child ends when this process does
         for line in lines:
-            if "progress" in line:
-                _report(line["progress"], report)
-            elif "facts" in line:
-                return _facts(line["facts"])
-            elif "failed" in line:
-                raise _failure(line["failed"], lines.tail)
+            facts = _heard(line, report, lines.tail)
+            if facts is not None:
+                return facts
         code = process.wait()
     raise _unexpected(code, lines.tail)
 
@@ -167,24 +164,55 @@ def _memory() -> int:
     return int(given) if given.isdecimal() else MEMORY_MIB
 
 
+def _heard(line: Mapping[str, Any], report: Report, tail: str) -> Facts | None:
+    """What a line of the child means; the facts at its end. `tail`: the end of its messages.
+
+    The child has read hostile disks, so nothing of its lines is trusted.
+
+    Raises:
+        StepError: CORRUPT, for a line that cannot be used.
+        _MissingError, _NotStartedError: likewise.
+    """
+    if "progress" in line:
+        _report(line["progress"], report)
+    elif "facts" in line:
+        return _facts(line["facts"])
+    elif "failed" in line:
+        raise _failure(line["failed"], tail)
+    return None
+
+
+class _Progress(Document):
+    """A line about the progress."""
+
+    done: Count
+    total: Count
+    text: str
+
+
 def _report(progress: Any, report: Report) -> None:
-    done, total, text = progress["done"], progress["total"], str(progress["text"])[:200]
-    report(int(done), int(total), "".join(char if char.isprintable() else "?" for char in text))
+    try:
+        found = _Progress.model_validate(progress)
+    except ValidationError as error:
+        raise _unusable(f"its progress is not valid: {first_error(error)}") from None
+    text = "".join(char if char.isprintable() else "?" for char in found.text[:200])
+    report(found.done, found.total, text)
 
 
 def _facts(found: Any) -> Facts:
     try:
         return Facts.model_validate(found)
     except ValidationError as error:
-        raise StepError(
-            Exit.CORRUPT,
-            "the disks cannot be described",
-            f"what was read from them exceeds the bounds: {first_error(error)}",
-            "vmferry leaves them as they are",
-        ) from None
+        raise _unusable(f"what was read from them exceeds the bounds: {first_error(error)}") from None
 
 
-def _failure(failed: Mapping[str, Any], tail: str) -> Exception:
+def _unusable(why: str) -> StepError:
+    return StepError(Exit.CORRUPT, "the disks cannot be described", why, "vmferry leaves them as they are")
+
+
+def _failure(failed: Any, tail: str) -> Exception:
+    if not isinstance(failed, dict):
+        return _unusable("its failure is not valid")
     if failed.get("kind") == "missing":
         return _MissingError(str(failed.get("text", "")))
     text = str(failed.get("text", "")).splitlines()

@@ -16,7 +16,9 @@ MOST: Final = 1024
 Text = Annotated[str, Field(max_length=2048)]
 LongText = Annotated[str, Field(max_length=256 << 10)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=MOST)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=1 << 31)]
+Size = Annotated[int, Field(ge=-(1 << 64), le=1 << 128)]
+"""Bytes or inodes. A file system may claim any number of blocks of any size; -1 is unknown in libguestfs."""
 
 
 class FileSystem(Document):
@@ -24,7 +26,7 @@ class FileSystem(Document):
 
     device: Text
     kind: Text = ""
-    size: int = 0
+    size: Size = 0
     dirty: bool = False
     """NTFS that is marked dirty."""
 
@@ -38,7 +40,7 @@ class Partition(Document):
     type: Text = ""
     """A GUID in a GPT, two hexadecimal digits in an MBR."""
     bootable: bool = False
-    size: int = 0
+    size: Size = 0
 
 
 class Esp(Document):
@@ -53,10 +55,10 @@ class Mount(Document):
 
     mount: Text
     device: Text
-    size: int = 0
-    free: int = 0
-    inodes: int = 0
-    free_inodes: int = 0
+    size: Size = 0
+    free: Size = 0
+    inodes: Size = 0
+    free_inodes: Size = 0
     mounted: bool = True
 
 
@@ -66,7 +68,7 @@ class KernelFacts(Document):
     version: Text
     default: bool = False
     initramfs: Text = ""
-    initramfs_size: int = 0
+    initramfs_size: Size = 0
     initramfs_trouble: Text = ""
     in_initramfs: Texts = ()
     built_in: Texts = ()
@@ -99,7 +101,7 @@ class WindowsDriver(Document):
     """A service of a driver; `start` is 0 for a driver that the boot loader loads, 4 for a disabled one."""
 
     name: Text
-    start: int | None = None
+    start: Size | None = None
     file: bool = False
 
 
@@ -133,8 +135,8 @@ class SystemFacts(Document):
     distro: Text = ""
     product: Text = ""
     variant: Text = ""
-    major: int = 0
-    minor: int = 0
+    major: Size = 0
+    minor: Size = 0
     arch: Text = ""
     osinfo: Text = ""
     package_format: Text = ""

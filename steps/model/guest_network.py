@@ -10,9 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from steps.model import foreign_yaml
 from steps.model.guest import NetworkAddress
 from steps.model.guest_facts import NetworkFile, WindowsInterface
 
@@ -21,8 +19,8 @@ MOST_ADDRESSES: Final = 32
 LONGEST: Final = 128
 MOST_BRACKETS: Final = 500
 """Opening brackets in a YAML file: the time of the parser grows with the square of their depth."""
-_MERGE: Final = "<<"
-"""YAML's merge key: a few lines with it become any number of entries."""
+MOST_YAML: Final = 256 << 10
+"""Characters of all YAML files together: the parser needs a second for some 60,000."""
 _MAC: Final = re.compile(r"(?i)(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}")
 Kind = Literal["ethernet", "bond", "bridge", "vlan", "other"]
 Section = list[tuple[str, str]]
@@ -33,7 +31,7 @@ def connections(files: Iterable[NetworkFile]) -> tuple[NetworkAddress, ...]:
 
     The order is that of the files.
     """
-    files = tuple(files)
+    files = tuple(_without_much_yaml(files))
     names = dict(_named_by_rules(files))
     found = [one for file in files if file.stack in _READERS for one in _READERS[file.stack](file)]
     return tuple(
@@ -42,12 +40,22 @@ def connections(files: Iterable[NetworkFile]) -> tuple[NetworkAddress, ...]:
     )
 
 
+def _without_much_yaml(files: Iterable[NetworkFile]) -> Iterator[NetworkFile]:
+    """The files; those in YAML only as long as there is time for them."""
+    left = MOST_YAML
+    for file in files:
+        if file.stack == "netplan":
+            left -= len(file.text)
+        if file.stack != "netplan" or left >= 0:
+            yield file
+
+
 def of_windows(interfaces: Iterable[WindowsInterface]) -> tuple[NetworkAddress, ...]:
     """The NICs of a registry that have an address of their own."""
     return tuple(
         NetworkAddress(
             stack="windows",
-            name=_short(one.name),
+            name=_name(one.name),
             addresses=_addresses(map("/".join, zip(one.addresses, one.masks, strict=False))),
             gateways=_addresses(one.gateways),
             dhcp=one.dhcp,
@@ -61,6 +69,11 @@ def _short(text: str) -> str:
     return text.strip().strip("\"'")[:LONGEST]
 
 
+def _name(text: str) -> str:
+    """A text as a name: short, and safe for a terminal."""
+    return "".join(character for character in _short(text) if character.isprintable())
+
+
 def _mac(text: str) -> str:
     found = _MAC.search(text)
     return found[0].lower().replace("-", ":") if found else ""
@@ -71,17 +84,18 @@ def _addresses(texts: Iterable[Any]) -> tuple[str, ...]:
     found = []
     for text in texts:
         try:
-            address = ipaddress.ip_interface(_short(str(text)))
+            written = _short(foreign_yaml.scalar(text))
+            address = ipaddress.ip_interface(written)
         except ValueError:
             continue
-        if not address.ip.is_unspecified:
-            found.append(str(address) if "/" in str(text) else str(address.ip))
+        if written.isprintable() and not address.ip.is_unspecified:  # the zone of an address may be any text
+            found.append(str(address) if "/" in written else str(address.ip))
     return tuple(dict.fromkeys(found))[:MOST_ADDRESSES]
 
 
 def _made(file: NetworkFile, name: str, **fields: Any) -> Iterator[NetworkAddress]:
     """The connection, if it says anything."""
-    one = NetworkAddress(stack=file.stack, name=_short(name), file=file.file[:LONGEST], **fields)
+    one = NetworkAddress(stack=file.stack, name=_name(name), file=file.file[:LONGEST], **fields)
     if one.addresses or one.dhcp or one.mac:
         yield one
 
@@ -145,12 +159,15 @@ def _ifupdown(file: NetworkFile) -> Iterator[NetworkAddress]:
 
 
 def _netplan(file: NetworkFile) -> Iterator[NetworkAddress]:
-    """netplan(5). Its YAML may be of any depth: what the parser refuses yields nothing."""
-    if file.text.count("[") + file.text.count("{") > MOST_BRACKETS or _MERGE in file.text:
+    """netplan(5). Its YAML may be of any depth: what the parser refuses yields nothing.
+
+    A value may be a part that occurs in itself or very often, so only texts and numbers are written out.
+    """
+    if file.text.count("[") + file.text.count("{") > MOST_BRACKETS:
         return
     try:
-        document = YAML(typ="safe", pure=True).load(file.text)
-    except (YAMLError, RecursionError, ValueError, KeyError, TypeError, AttributeError):
+        document = foreign_yaml.load(file.text, aliases=True)
+    except ValueError:
         return
     kinds: dict[str, Kind] = {
         "ethernets": "ethernet",
@@ -171,9 +188,9 @@ def _netplan(file: NetworkFile) -> Iterator[NetworkAddress]:
             ]
             yield from _made(
                 file,
-                str(one.get("set-name") or name),
+                foreign_yaml.scalar(one.get("set-name")) or foreign_yaml.scalar(name),
                 kind=kind,
-                mac=_mac(str(match.get("macaddress") or "")),
+                mac=_mac(foreign_yaml.scalar(match.get("macaddress"))),
                 addresses=_addresses(shown),
                 gateways=_addresses([one.get("gateway4"), one.get("gateway6"), *routes]),
                 dhcp=bool(one.get("dhcp4") or one.get("dhcp6")),

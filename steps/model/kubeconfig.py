@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from steps.model import foreign_yaml
 from steps.model.contract import Exit, StepError
 from steps.model.naming import is_namespace, shown
 
@@ -104,9 +102,9 @@ def _document(text: str) -> Mapping[str, Any]:
     if text.count("[") + text.count("{") > MOST_BRACKETS:
         raise _unusable(f"it has more than {MOST_BRACKETS} opening brackets")
     try:
-        document = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        raise _unusable(f"it is not YAML ({type(error).__name__})") from None
+        document = foreign_yaml.load(text)
+    except ValueError as error:
+        raise _unusable(f"it is not YAML ({error})") from None
     if not isinstance(document, dict) or document.get("kind", "Config") != "Config":
         raise _unusable("it is not of the kind Config")
     return document

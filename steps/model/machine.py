@@ -215,6 +215,8 @@ class Machine(Document):
     """Those that an inventory shows, or that the import asks for."""
     host: str = Field(default="", exclude_if=lambda value: not value)
     """The host that runs the VM, as its source names it; only an inventory has it. "" if unknown."""
+    absent_tag: str = Field(default="", exclude_if=lambda value: not value)
+    """The tag of `spec.markSource`, if the VM did not have it before the import. An undo removes no other."""
 
     @model_validator(mode="after")
     def _check_identifiers(self) -> Self:

@@ -47,6 +47,9 @@ class Marker(Protocol):
     longest_name: int
     """Most characters of a VM's name at the source."""
 
+    def has_tag(self, tag: str) -> bool:
+        """Whether the VM has the tag."""
+
     def set_tag(self, tag: str, *, present: bool) -> None:
         """Give the VM an existing tag, or take it away. Raises StepError: NOT_FOUND if there is none."""
 

@@ -20,6 +20,30 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.providers.kubevirt.exports": ("_not_ready",),
         "steps.providers.kubevirt.links": (),
     },
+    "guest-document": {
+        "steps.guest.run": ("_facts", "_failure", "_heard", "_parsed", "_report"),
+        "steps.model.guest_evidence": (),
+        "steps.model.guest_judge": (),
+    },
+    "guest-network": {"steps.model.foreign_yaml": (), "steps.model.guest_network": ()},
+    "initramfs": {
+        "steps.guest.initramfs": (
+            *("modules", "_module", "_names", "_archive", "_number", "_packed"),
+            *("_Source.read", "_Source.skip", "_Source.skip_zeros", "_inflated.read", "_unpacked.read"),
+        )
+    },
+    "migration-plan": {
+        "workflows.migration.rules": (),
+        "workflows.migration.schedule": (),
+        "workflows.migration.windows": (),
+    },
+    "ntfs": {"steps.guest.ntfs": ()},
+    "plan-selection": {
+        "steps.model.log_text": (),
+        "steps.model.packing": (),
+        "steps.model.selecting": (),
+        "workflows.migration.vms": ("_refuse_doubles", "import_name", "merged"),
+    },
     "import-mapping": {
         "steps.model.matching": ("network_rules", "disk_rules", "storage_choice", "_shared_rows"),
         "workflows.import_mapping": (),
@@ -75,10 +99,16 @@ _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
     "engine": "tests.fuzz.engine:Engine",
     "export-links": "tests.fuzz.export_links:ExportLinks",
+    "guest-document": "tests.fuzz.guest_document:GuestDocument",
+    "guest-network": "tests.fuzz.guest_network:GuestNetwork",
     "import-mapping": "tests.fuzz.import_mapping:ImportMappings",
+    "initramfs": "tests.fuzz.initial_ramdisk:Initramfs",
     "layers": "tests.fuzz.layers:Layers",
     "machine": "tests.fuzz.machines:Machines",
+    "migration-plan": "tests.fuzz.migration_plan:Plan",
+    "ntfs": "tests.fuzz.ntfs:Ntfs",
     "ovf": "tests.fuzz.ova:Descriptor",
+    "plan-selection": "tests.fuzz.selection:Selection",
     "tar": "tests.fuzz.ova:TarIndex",
     "state": "tests.fuzz.remembered:Remembered",
     "v2v-secret": "tests.fuzz.v2v_secret:V2vSecret",

@@ -26,6 +26,11 @@ class FakeMarker:
     def lacks(self, mark: SourceMark) -> list[str]:
         return self.missing
 
+    def has_tag(self, tag: str) -> bool:
+        if "has_tag" in self.fails:
+            raise self.fails.pop("has_tag")
+        return tag in self.tags
+
     def set_tag(self, tag: str, *, present: bool) -> None:
         self._note("set_tag")
         (self.tags.add if present else self.tags.discard)(tag)

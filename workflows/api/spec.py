@@ -352,6 +352,17 @@ _APPROVALS: Final = rules(
 )
 
 
+_MARK: Final = (
+    r"!self.matches('[/,%\\\\]|^\\s|\\s$')",
+    r"no source takes it: write it without / , % and \, and without spaces at its ends",
+)
+"""For a tag or a suffix at the source."""
+_NO_STEP: Final = (
+    "!(self in ['.', '..'])",
+    "it means a folder in an address at the source: write another tag",
+)
+
+
 class SourceMarkSpec(Model):
     """How the VM at the source is marked after a success."""
 
@@ -360,12 +371,12 @@ class SourceMarkSpec(Model):
         description="A tag that the VM gets. vSphere: CATEGORY:NAME, or NAME if only one category has it; "
         "the tag must exist. oVirt: the name of an existing tag. OpenStack: a server tag. The default is "
         "none.",
-        json_schema_extra={"maxLength": LONGEST_TAG},
+        json_schema_extra={"maxLength": LONGEST_TAG, **rules(_MARK, _NO_STEP)},
     )
     name_suffix: Text = Field(
         default="",
         description="A text that is appended to the name of the VM, such as -imported. The default is none.",
-        json_schema_extra={"maxLength": LONGEST_SUFFIX},
+        json_schema_extra={"maxLength": LONGEST_SUFFIX, **rules(_MARK)},
     )
     disconnect_nics: Flag | None = Field(
         default=None,

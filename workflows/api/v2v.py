@@ -12,18 +12,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from workflows.api.base import Flag, Model, none_to_list
+from workflows.api.base import Flag, Model, none_to_list, rules
 from workflows.api.resources import Metadata
-from workflows.api.spec import Text
+from workflows.api.spec import (
+    DNS_LABEL_OR_EMPTY,
+    LONGEST_LABEL,
+    LONGEST_OBJECT,
+    OBJECT_NAME,
+    SCHEMA_ROWS,
+    Text,
+)
 from workflows.api.status import Reported
 
 REQUIRED: Final[dict[str, Any]] = {"x-required": True}
 """For `workflows.api.crd_v2v`: the schema requires the field."""
 ANY: Final[dict[str, Any]] = {"x-any": True}
 """For `workflows.api.crd_v2v`: an object or a text."""
+ACCESS_MODES: Final = ("ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod")
 LONGEST_NAME: Final = 63
+_ROWS: Final[dict[str, Any]] = {"maxItems": SCHEMA_ROWS}
+"""More than any import has: the rules of the rows need a bound."""
+
+
+def _one_of(name: str, *texts: str) -> dict[str, Any]:
+    """A rule for a text that is one of these, or empty. An enum would refuse the empty text."""
+    listed = ", ".join(f"'{text}'" for text in ("", *texts))
+    return rules((f"self in [{listed}]", f"{name} must be {', '.join(texts)}, or left out"))
 
 
 def _named(value: Any) -> Any:
@@ -38,9 +54,19 @@ def _none_to_empty(value: Any) -> Any:
 class ObjectReference(Model):
     """An object by its name."""
 
-    name: Text = Field(default="", description="The name of the object.", json_schema_extra=REQUIRED)
+    model_config = ConfigDict(
+        json_schema_extra=rules(("self.name != ''", "name is empty: write the name of the object"))
+    )
+
+    name: Text = Field(
+        default="",
+        description="The name of the object.",
+        json_schema_extra={**REQUIRED, "maxLength": LONGEST_OBJECT, **OBJECT_NAME},
+    )
     namespace: Text = Field(
-        default="", description="The namespace of the object. The default is that of the import."
+        default="",
+        description="The namespace of the object. The default is that of the import.",
+        json_schema_extra={"maxLength": LONGEST_LABEL, **DNS_LABEL_OR_EMPTY},
     )
 
 
@@ -78,6 +104,7 @@ class NetworkItem(Model):
         default="",
         description="The kind of network: pod or multus. The default is pod if the target has no namespace, "
         "else multus.",
+        json_schema_extra=_one_of("type", "pod", "multus"),
     )
 
 
@@ -90,11 +117,13 @@ class StorageItem(NetworkItem):
     volume_mode: Text = Field(
         default="",
         description="The volume mode: Filesystem or Block. The default is that of the storage class.",
+        json_schema_extra=_one_of("volumeMode", "Filesystem", "Block"),
     )
     access_mode: Text = Field(
         default="",
         description="The access mode, such as ReadWriteOnce or ReadWriteMany. The default is that of the "
         "storage class.",
+        json_schema_extra=_one_of("accessMode", *ACCESS_MODES),
     )
 
 
@@ -106,15 +135,19 @@ class MappingLists(Model):
     """Rows for networks, storages and disks."""
 
     network_mappings: Networks = Field(
-        default=(), description="To which network each NIC is attached. The default is no row."
+        default=(),
+        description="To which network each NIC is attached. The default is no row.",
+        json_schema_extra=_ROWS,
     )
     storage_mappings: Storages = Field(
         default=(),
         description="Storage classes by storage domain (oVirt) or datastore (VMware). The default is no row.",
+        json_schema_extra=_ROWS,
     )
     disk_mappings: Storages = Field(
         default=(),
         description="Storage classes of single disks, which have precedence. The default is no row.",
+        json_schema_extra=_ROWS,
     )
 
 
@@ -127,6 +160,15 @@ class Cluster(Model):
 
 class VmwareVm(Model):
     """A VM of vSphere."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "(has(self.id) && self.id != '') || (has(self.name) && self.name != '')",
+                "the VM has neither id nor name: write one of them",
+            )
+        )
+    )
 
     id: Text = Field(
         default="",
@@ -177,6 +219,12 @@ class VmwareSource(Model):
 class ImportSource(Model):
     """The source: exactly one of its fields is set."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.ovirt) != has(self.vmware)", "source must have exactly one of ovirt and vmware")
+        )
+    )
+
     ovirt: OvirtSource | None = Field(
         default=None, description="A VM of an oVirt engine, required if `vmware` is not set."
     )
@@ -204,7 +252,7 @@ class V2vImportSpec(Model):
         default="",
         description="The name of the new VM: at most 63 lower-case letters, digits and '-'. The default is "
         "the name at the source, made valid.",
-        json_schema_extra={"maxLength": LONGEST_NAME},
+        json_schema_extra={"maxLength": LONGEST_NAME, **DNS_LABEL_OR_EMPTY},
     )
     start_vm: Flag | None = Field(
         default=None, description="Whether the new VM is started at the end. The default is false."

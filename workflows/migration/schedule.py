@@ -49,7 +49,9 @@ class Remedies:
     stop: str
     """After a stop by the failure threshold."""
     retry: str
-    """After the end of a plan."""
+    """After the end of a plan in which imports failed or were deleted."""
+    resume: str
+    """After the end of a plan in which imports were cancelled, which no retry starts again."""
 
 
 BY_ANNOTATION: Final = Remedies(
@@ -57,7 +59,8 @@ BY_ANNOTATION: Final = Remedies(
     end_pause=f", or when a person annotates the plan with {APPROVE}={{wave}}",
     stop=f"correct the cause and annotate the plan with {RETRY}=true, or annotate it with {APPROVE}={{wave}} "
     "to continue",
-    retry=f"retry them with the annotation {RETRY}=true on the plan",
+    retry=f"retry those that are failed or deleted with the annotation {RETRY}=true on the plan",
+    resume="resume a cancelled import with `vmferry resume`",
 )
 """In a cluster."""
 BY_COMMAND: Final = Remedies(
@@ -65,6 +68,7 @@ BY_COMMAND: Final = Remedies(
     end_pause="",
     stop="correct the cause and run the command again, or raise waves.failureThreshold to continue",
     retry="run the command again to retry them",
+    resume="run the command again to resume a cancelled import",
 )
 """For `vmferry run`."""
 
@@ -107,7 +111,7 @@ def decide(spec: MigrationPlanSpec, moment: Moment) -> Schedule:
         return Schedule(PlanPhase.FAILED, NO_VM, wave=0)
     plan = _Plan(spec, moment)
     if plan.is_over:
-        return plan.result(_end_phase(moment.vms), _end_message(moment.vms, moment.remedies.retry))
+        return plan.result(_end_phase(moment.vms), _end_message(moment.vms, moment.remedies))
     if spec.suspend:
         return plan.result(PlanPhase.SUSPENDED, f"No import starts: {SUSPEND}")
     return plan.between_waves() or plan.outside() or plan.start()
@@ -279,15 +283,17 @@ def _end_phase(vms: Iterable[PlannedVm]) -> PlanPhase:
     return PlanPhase.SUCCEEDED if all(vm.phase == VmPhase.SUCCEEDED for vm in vms) else PlanPhase.FAILED
 
 
-def _end_message(vms: Sequence[PlannedVm], remedy: str) -> str:
+def _end_message(vms: Sequence[PlannedVm], remedies: Remedies) -> str:
     by_phase: dict[str, list[PlannedVm]] = {}
     for vm in vms:
         by_phase.setdefault(vm.phase, []).append(vm)
     done = len(by_phase.pop(VmPhase.SUCCEEDED, []))
     if not by_phase:
         return f"All {done} VMs are imported"
-    rest = "; ".join(f"{phase.lower()}: {_named(some)}" for phase, some in sorted(by_phase.items()))
-    return f"{done} of {len(vms)} VMs are imported; {rest}; {remedy}"
+    rest = (f"{phase.lower()}: {_named(some)}" for phase, some in sorted(by_phase.items()))
+    can_retry = VmPhase.FAILED in by_phase or VmPhase.DELETED in by_phase
+    advice = (remedies.retry if can_retry else "", remedies.resume if VmPhase.CANCELLED in by_phase else "")
+    return "; ".join((f"{done} of {len(vms)} VMs are imported", *rest, *filter(None, advice)))
 
 
 def _named(vms: Sequence[PlannedVm]) -> str:

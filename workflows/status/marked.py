@@ -26,7 +26,9 @@ def with_marked(conditions: Conditions, restored: Restored, now: datetime) -> Co
     done = restored.mark is MarkState.MARKED
     reasons = {MarkState.MARKED: "Marked", MarkState.FAILED: NOT_MARKED, MarkState.REMOVED: REMOVED}
     again = "; vmferry tries it again" if restored.mark is MarkState.FAILED else ""
-    message = _REMOVED_MESSAGE if restored.mark is MarkState.REMOVED else restored.mark_message
+    message = restored.mark_message
+    if restored.mark is MarkState.REMOVED:
+        message = "; ".join(filter(None, (_REMOVED_MESSAGE, message)))
     condition = Condition(
         type=MARKED,
         status=ConditionStatus.TRUE if done else ConditionStatus.FALSE,

@@ -86,6 +86,11 @@ class PlanActor:
         self._owner = owner_of(self._namespace, self._name)
         self.log = log.bind(plan=f"{self._namespace}/{self._name}")
 
+    @property
+    def status(self) -> MigrationPlanStatus:
+        """The status as it is now."""
+        return self._status
+
     def do(self, action: PlanAction) -> None:
         """Carry out an action. Raises StepError where the API refuses or does not answer."""
         match action:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 
@@ -35,19 +36,23 @@ class ServerMarker:
         del mark
         return []
 
+    def has_tag(self, tag: str) -> bool:
+        return tag in (self._server().tags or ())
+
     def set_tag(self, tag: str, *, present: bool) -> None:
         server = self._server()
         if (tag in (server.tags or ())) is present:
             return
         compute = self._cloud.compute
+        quoted = quote(tag, safe="")  # openstacksdk puts it into the path as it is
         if present:
             log.info("giving the server a tag", server=server.id, tag=tag)
             self._cloud.change(
-                f"give server {server.name} the tag {tag}", partial(server.add_tag, compute, tag)
+                f"give server {server.name} the tag {tag}", partial(server.add_tag, compute, quoted)
             )
             return
         try:
-            self._cloud.change(f"remove the tag {tag}", partial(server.remove_tag, compute, tag))
+            self._cloud.change(f"remove the tag {tag}", partial(server.remove_tag, compute, quoted))
         except StepError as error:
             if not faults.is_not_found(error):
                 raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import structlog
 
 from steps.model.contract import Exit, StepError
@@ -12,12 +15,15 @@ from steps.providers.ovirt.engine import Engine
 
 log = structlog.get_logger()
 
+_NAME: Final = re.compile(r"[\w.+-]*")
+"""ENG ValidationUtils.NO_SPECIAL_CHARACTERS_I18N, which VmStatic uses: letters, digits and a few others."""
+
 
 class OvirtMarker:
     """See `steps.providers.Marker`."""
 
-    longest_name = 255
-    """ENG BusinessEntitiesDefinitions.VM_NAME_SIZE."""
+    longest_name = 64
+    """ENG ConfigValues.MaxVmNameLength, unless an administrator has changed it; UpdateVmCommand checks it."""
 
     def __init__(self, engine: Engine, machine: Machine) -> None:
         self._engine = engine
@@ -25,15 +31,26 @@ class OvirtMarker:
         self._path = f"/vms/{machine.source_id}"
 
     def lacks(self, mark: SourceMark) -> list[str]:
-        if not mark.tag:
-            return []
-        tags = self._engine.read("list the tags", "/tags").elements("tag")
-        names = sorted(tag.text("name") for tag in tags)
-        return [] if mark.tag in names else [f"there is no tag {mark.tag}; tags: {', '.join(names)}"]
+        found = []
+        if not _NAME.fullmatch(mark.name_suffix):
+            found.append(f"names of VMs have no {_foreign(mark.name_suffix)}: write nameSuffix without it")
+        if mark.tag:
+            tags = self._engine.read("list the tags", "/tags").elements("tag")
+            names = sorted(tag.text("name") for tag in tags)
+            if mark.tag not in names:
+                found.append(f"there is no tag {mark.tag}; tags: {', '.join(names)}")
+        return found
+
+    def has_tag(self, tag: str) -> bool:
+        return bool(self._ids(tag))
+
+    def _ids(self, tag: str) -> list[str]:
+        """The ids of the VM's tags of that name."""
+        attached = self._engine.read("read the tags of the VM", f"{self._path}/tags").elements("tag")
+        return [found.required("id") for found in attached if found.text("name") == tag]
 
     def set_tag(self, tag: str, *, present: bool) -> None:
-        attached = self._engine.read("read the tags of the VM", f"{self._path}/tags").elements("tag")
-        ids = [found.required("id") for found in attached if found.text("name") == tag]
+        ids = self._ids(tag)
         if bool(ids) is present:
             return
         if present:
@@ -65,3 +82,9 @@ class OvirtMarker:
                 log.info("changing a NIC of the VM", nic=name, linked=connected)
                 path = f"{self._path}/nics/{nic.required('id')}"
                 self._engine.change(f"change the NIC {name}", path, {"linked": connected}, method="PUT")
+
+
+def _foreign(suffix: str) -> str:
+    """The first character of a suffix that no name may have, for a sentence."""
+    character = next(one for one in suffix if not _NAME.fullmatch(one))
+    return "space" if character == " " else repr(character)

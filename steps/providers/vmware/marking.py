@@ -2,7 +2,8 @@
 
 What each call needs is in the vSphere Web Services API reference ("Required privileges"): Rename_Task needs
 VirtualMachine.Config.Rename, ReconfigVM_Task with a change of a device VirtualMachine.Config.EditDevice. To
-attach a tag the account needs InventoryService.Tagging.AttachTag on the VM and the tag.
+attach a tag the account needs InventoryService.Tagging.AttachTag on the VM and the tag. Names are escaped as
+in ManagedEntity.name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from steps.model.machine import Machine
 from steps.model.source_mark import SourceMark
 from steps.providers.vmware import collector, devices, faults, privileges, tags, tasks
 from steps.providers.vmware.credentials import Credentials
+from steps.providers.vmware.paths import escape, unescape
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
@@ -45,24 +47,28 @@ class VsphereMarker:
         found = privileges.lacking(self._session, self._vm, wanted)
         try:
             if mark.tag:
-                tags.check_exists(self._session, self._credentials, mark.tag)
+                tags.check_attachable(self._session, self._credentials, self._machine, mark.tag)
         except StepError as error:
             found.append(str(error))
         return found
+
+    def has_tag(self, tag: str) -> bool:
+        return tags.has_tag(self._session, self._credentials, self._machine, tag)
 
     def set_tag(self, tag: str, *, present: bool) -> None:
         tags.set_tag(self._session, self._credentials, self._machine, tag, present=present)
 
     def rename(self, old: str, new: str) -> None:
         what = f"cannot rename the VM to {new}"
-        name = str(collector.read_one(self._session, self._vm, "name").get("name") or "")
+        row = collector.read_one(self._session, self._vm, "name")
+        name = unescape(str(row.get("name") or ""))
         if name == new:
             return
         if name != old:
             raise StepError(Exit.INVALID, what, f"its name is now {name}", "rename it by hand")
         log.info("renaming the VM at its source", vm=old, name=new)
         with faults.as_step_error(what, self._session.endpoint):
-            task = self._vm.Rename_Task(newName=new)
+            task = self._vm.Rename_Task(newName=escape(new))
         tasks.await_result(self._session, task, what, seconds=SECONDS, late=tasks.too_late(what))
 
     def connect_nics(self, *, connected: bool) -> None:

@@ -22,6 +22,11 @@ def unescape(name: str) -> str:
     return re.sub("%(25|2f|5c)", lambda match: _ESCAPED[match[0].lower()], name, flags=re.IGNORECASE)
 
 
+def escape(name: str) -> str:
+    """A name in vSphere's notation."""
+    return re.sub(r"[%/\\]", lambda match: f"%{ord(match[0]):02x}", name)
+
+
 def split_path(path: str) -> Segments:
     """The names on a path; leading, trailing and doubled slashes are ignored."""
     return tuple(unescape(name) for name in path.split("/") if name)
@@ -29,7 +34,7 @@ def split_path(path: str) -> Segments:
 
 def join_path(names: Iterable[str]) -> str:
     """The path of those names in vSphere's notation."""
-    return "/" + "/".join(re.sub(r"[%/\\]", lambda match: f"%{ord(match[0]):02x}", name) for name in names)
+    return "/" + "/".join(map(escape, names))
 
 
 class Tree:

@@ -22,8 +22,10 @@ import structlog
 from steps.disk.http_client import HttpClient
 from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.model.machine import Machine, Tag
+from steps.model.naming import shown
 from steps.providers import json_call
 from steps.providers.answers import Answer
+from steps.providers.json_call import Reply
 from steps.providers.vmware import collector
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.session import Session
@@ -43,6 +45,8 @@ MOST_TAGS: Final = 5000
 """Different tags that are read; a vCenter has a few hundred."""
 _WHAT: Final = "cannot read the tags of the VM"
 _SESSION: Final = "vmware-api-session-id"
+_VM: Final = "VirtualMachine"
+"""Type of an object that has tags."""
 
 
 class TagAnswer(Answer):
@@ -135,11 +139,52 @@ def of_vm(session: Session, credentials: Credentials, machine: Machine) -> tuple
         raise type(error)(error.code, _WHAT, f"{error.what}: {error.why}", remedy) from None
 
 
-def check_exists(session: Session, credentials: Credentials, tag: str) -> None:
-    """Prove that there is this tag, as CATEGORY:NAME or NAME. Raises StepError: NOT_FOUND, AMBIGUOUS."""
+def check_attachable(session: Session, credentials: Credentials, machine: Machine, tag: str) -> None:
+    """Prove that there is this tag, as CATEGORY:NAME or NAME, and that its category allows it for the VM.
+
+    A category may be for other objects only, and it may allow one tag per object (tagging.CategoryModel,
+    associable_types and cardinality).
+
+    Raises:
+        StepError: NOT_FOUND, AMBIGUOUS, DENIED; UNSUPPORTED if the category does not allow it.
+    """
     _check_has_tags(session, tag)
     with _log_in(session, credentials) as api:
-        _find(api, tag)
+        tag_id = _find(api, tag)
+        attached = _attached(api, machine)
+        if tag_id not in attached:
+            _check_category(api, tag, tag_id, attached)
+
+
+def _check_category(api: _Api, wanted: str, tag_id: str, attached: Sequence[str]) -> None:
+    category_id = _tag(api, tag_id).required("category_id")
+    category = _category(api, category_id)
+    what, remedy = f"the VM cannot get the tag {wanted}", "use a tag of another category"
+    types = {text.rpartition(":")[2] for text in category.texts("associable_types")}
+    if types and _VM not in types:
+        raise StepError(Exit.UNSUPPORTED, what, "its category is not for VMs", remedy)
+    if category.text("cardinality") != "SINGLE":
+        return
+    others = [one for one in attached if _tag(api, one).text("category_id") == category_id]
+    if others:
+        why = f"its category allows one tag per VM, and the VM has {shown(_tag(api, others[0]).text('name'))}"
+        raise StepError(Exit.UNSUPPORTED, what, why, remedy)
+
+
+def has_tag(session: Session, credentials: Credentials, machine: Machine, tag: str) -> bool:
+    """Whether the VM has the tag, as CATEGORY:NAME or NAME.
+
+    Raises:
+        StepError: DENIED; UNSUPPORTED at a stand-alone host.
+    """
+    _check_has_tags(session, tag)
+    with _log_in(session, credentials, most_bytes=MOST_BYTES_OF_VM) as api:
+        return any(_fits(found, tag) for found in _names(api, _attached(api, machine)).values())
+
+
+def _attached(api: _Api, machine: Machine) -> tuple[str, ...]:
+    """The ids of the tags of a VM."""
+    return dict(_ids(api, [machine.source_id])).get(machine.source_id, ())[:MOST_TAGS_OF_VM]
 
 
 def set_tag(session: Session, credentials: Credentials, machine: Machine, tag: str, *, present: bool) -> None:
@@ -148,7 +193,8 @@ def set_tag(session: Session, credentials: Credentials, machine: Machine, tag: s
     Both may be done twice (tagging.TagAssociation, attach and detach: "idempotent").
 
     Raises:
-        StepError: NOT_FOUND, AMBIGUOUS, DENIED; UNSUPPORTED at a stand-alone host.
+        StepError: NOT_FOUND, AMBIGUOUS, DENIED; UNSUPPORTED at a stand-alone host; INVALID if vCenter
+            refuses it.
     """
     _check_has_tags(session, tag)
     with _log_in(session, credentials) as api:
@@ -157,7 +203,7 @@ def set_tag(session: Session, credentials: Credentials, machine: Machine, tag: s
         api.read(
             f"{action} the tag {tag}",
             path,
-            {"object_id": {"id": machine.source_id, "type": "VirtualMachine"}},
+            {"object_id": {"id": machine.source_id, "type": _VM}},
         )
 
 
@@ -174,11 +220,7 @@ def _find(api: _Api, wanted: str) -> str:
     ids = api.read("list the tags", api.form.tag.removesuffix("id:").rstrip("/")).texts("value")
     if len(ids) > MOST_TAGS:
         raise TagAnswer.unusable(f"it has {len(ids)} tags, more than {MOST_TAGS}")
-    found = [
-        tag_id
-        for tag_id, tag in _names(api, ids).items()
-        if wanted in (str(tag), tag.value if tag.has_category else tag.name)
-    ]
+    found = [tag_id for tag_id, tag in _names(api, ids).items() if _fits(tag, wanted)]
     if not found:
         raise StepError(
             Exit.NOT_FOUND,
@@ -191,6 +233,11 @@ def _find(api: _Api, wanted: str) -> str:
             Exit.AMBIGUOUS, f"several categories have a tag {wanted}", "", "write it as CATEGORY:NAME"
         )
     return found[0]
+
+
+def _fits(tag: Tag, wanted: str) -> bool:
+    """Whether a tag is meant by CATEGORY:NAME or NAME."""
+    return wanted in (str(tag), tag.value if tag.has_category else tag.name)
 
 
 def _attributes(session: Session, machine: Machine) -> Iterator[Tag]:
@@ -248,7 +295,7 @@ class _Api:
             most_bytes=self.most_bytes,
         )
         if not 200 <= reply.status < 300:
-            raise _refusal(f"cannot {what}", reply.status)
+            raise _refusal(f"cannot {what}", reply)
         if self.form.is_wrapped:
             return json_call.parse(TagAnswer, f"cannot {what}", reply.status, reply.body)
         return TagAnswer({"value": TagAnswer.parse(reply.body).value})
@@ -257,13 +304,32 @@ class _Api:
 _NETWORK: Final = (OSError, HTTPException)
 
 
-def _refusal(what: str, status: int) -> StepError:
-    why = f"vCenter answers {status}"
+_REPEATABLE: Final = (408, 429)
+"""Refusals of a request that may be made later."""
+
+
+def _refusal(what: str, reply: Reply) -> StepError:
+    """The error of an answer. A request that vCenter refuses is never repeated: it is not an outage."""
+    status, reason = reply.status, _reason(reply.body)
+    why = f"vCenter answers {status}: {reason}" if reason else f"vCenter answers {status}"
     if status in (401, 403):
         return StepError(Exit.DENIED, what, why)
     if status == 404:
         return StepError(Exit.NOT_FOUND, what, why)
+    if 400 <= status < 500 and status not in _REPEATABLE:
+        return StepError(Exit.INVALID, what, why)
     return NoAnswerError(Exit.UNREACHABLE, what, why)
+
+
+def _reason(body: bytes) -> str:
+    """The first message of an error (vapi.std.errors.Error), in its newer or older form; "" without one."""
+    try:
+        answer = TagAnswer.parse(body)
+        answer = answer.child("value") if "value" in answer.keys() else answer  # noqa: SIM118 - no mapping
+        texts = [one.text("default_message") for one in answer.elements("messages")]
+    except StepError:
+        return ""
+    return shown(texts[0]) if texts and texts[0] else ""
 
 
 @contextmanager
@@ -333,7 +399,7 @@ def _read(api: _Api, ids: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Tag,
 def _ids(api: _Api, vms: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """VMs that have tags, with the ids of these."""
     for start in range(0, len(vms), BATCH):
-        objects = [{"id": vm, "type": "VirtualMachine"} for vm in vms[start : start + BATCH]]
+        objects = [{"id": vm, "type": _VM} for vm in vms[start : start + BATCH]]
         document = {"object_ids": objects}
         answer = api.read("list the tags of the VMs", api.form.attached, document)
         if not isinstance(answer.child("value").value, list):  # a missing list is not an empty one
@@ -351,11 +417,10 @@ def _names(api: _Api, ids: Iterable[str]) -> dict[str, Tag]:
     for tag_id in ids:
         api.stop.check()
         try:
-            tag = api.read("read a tag", f"{api.form.tag}{quote(tag_id, safe=':')}").child("value")
+            tag = _tag(api, tag_id)
             category = tag.text("category_id")
             if category and category not in categories:
-                path = f"{api.form.category}{quote(category, safe=':')}"
-                categories[category] = api.read("read a category of tags", path).text("value", "name")
+                categories[category] = _category(api, category).text("name")
         except StepError as error:
             if error.code is not Exit.NOT_FOUND:
                 raise
@@ -363,3 +428,12 @@ def _names(api: _Api, ids: Iterable[str]) -> dict[str, Tag]:
         name, key = tag.required("name"), categories.get(category)
         named[tag_id] = Tag(name=key, value=name) if key else Tag(name=name)
     return named
+
+
+def _tag(api: _Api, tag_id: str) -> Answer:
+    return api.read("read a tag", f"{api.form.tag}{quote(tag_id, safe=':')}").child("value")
+
+
+def _category(api: _Api, category_id: str) -> Answer:
+    path = f"{api.form.category}{quote(category_id, safe=':')}"
+    return api.read("read a category of tags", path).child("value")

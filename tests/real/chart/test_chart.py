@@ -162,6 +162,16 @@ def secret_keys(step: Json) -> tuple[str, list[str]]:
     return secret["secretName"], [item["key"] for item in secret["items"]]
 
 
+def test_logs_of_steps_are_archived_only_if_somebody_says_so() -> None:
+    """Unset, Argo's own setting counts. Set, the log of a step outlives its pod."""
+    plain, archiving = (
+        of_kind("WorkflowTemplate"),
+        of_kind("WorkflowTemplate", **{"workflow.archiveLogs": True}),
+    )
+    assert [one["spec"].pop("archiveLogs", None) for one in archiving.values()] == [True] * len(plain)
+    assert archiving == plain
+
+
 def test_patch_of_argo_containers_can_be_turned_off() -> None:
     assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
 

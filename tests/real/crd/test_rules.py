@@ -63,6 +63,10 @@ def vm(**fields: Any) -> Json:
     return {"virtualMachine": fields}
 
 
+def mark(**fields: Any) -> Json:
+    return {"markSource": fields}
+
+
 def nodes(**requirement: Any) -> Json:
     terms = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", **requirement}]}]}
     return vm(affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
@@ -193,6 +197,20 @@ RULES: Final[tuple[tuple[str, Json, Json, str], ...]] = (  # kind, refused, acce
         vm(runStrategy="Manual", powerState="off"),
         "Manual needs powerState off",
     ),
+    *(
+        (IMPORT, mark(**{name: bad}), mark(**{name: good}), "no source takes it")
+        for name in ("tag", "nameSuffix")
+        for bad, good in (
+            ("a/b", "a:b"),
+            ("a,b", "a b"),
+            ("a%2f", ""),
+            ("a\\b", None),
+            (" a", "a"),
+            ("a\n", "?"),
+        )
+    ),
+    (IMPORT, mark(tag=".."), mark(nameSuffix=".."), "it means a folder in an address"),
+    (IMPORT, mark(tag="."), mark(tag=".a"), "it means a folder in an address"),
     (IMPORT, vm(namespace=""), vm(namespace="team-b"), "should be at least 1 chars long"),
     (IMPORT, vm(namespace="Team B"), vm(), "should match"),
     (IMPORT, vm(labels={"": "a"}), vm(labels={"team": "a"}), "a key is empty"),

@@ -26,7 +26,7 @@ DENIED: Final = StepError(Exit.DENIED, "cannot rename the VM", "a privilege is m
 class End:
     """An import that has shut its VM down and then ended."""
 
-    def __init__(self, folder: Path, mark: SourceMark = MARK) -> None:
+    def __init__(self, folder: Path, mark: SourceMark = MARK, absent_tag: str = MARK.tag) -> None:
         self.source = MarkedSource(a_machine(name="web01", power=Power.ON))
         self.marks: FakeMarker = self.source.marks
         self._folders = {"request": folder / "request", "outputs": folder / "outputs", "scratch": folder}
@@ -36,7 +36,9 @@ class End:
         source = plan.source.model_copy(update={"wait_seconds": 0})
         plan.model_copy(update={"source": source}).save(self._folders["request"] / "plan.json")
         machine = self.source.machine
-        marked = machine.model_copy(update={"mark": self.source.power_mark(machine)})
+        marked = machine.model_copy(
+            update={"mark": self.source.power_mark(machine), "absent_tag": absent_tag}
+        )
         marked.save(self._folders["request"] / "machine.json")
         self.source.power_off(machine, PowerPlan())
 
@@ -137,6 +139,19 @@ def test_an_undo_removes_the_mark_before_it_starts_the_vm(end: End) -> None:
     assert (restored.state, restored.mark) == (RestoreState.STARTED, MarkState.REMOVED)
     assert end.marks.done == ["connect_nics", "rename", "set_tag", "power_on"]
     assert (end.marks.name, end.marks.tags, end.marks.connected) == ("web01", set(), True)
+
+
+@pytest.mark.parametrize("known", ["", "another"], ids=["had it", "another tag"])
+def test_an_undo_keeps_a_tag_that_the_vm_may_have_had_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str
+) -> None:
+    end = End(tmp_path, absent_tag=known)
+    monkeypatch.setattr(outage, "connect", end.source.connect)
+    end.release("--outcome", "Succeeded")
+    restored = end.release("--undo", "true", "--halt", "Succeeded")
+    assert (restored.state, restored.mark) == (RestoreState.STARTED, MarkState.REMOVED)
+    assert restored.mark_message == "the tag moved stays, because the VM may have had it before the import"
+    assert (end.marks.name, end.marks.tags, end.marks.connected) == ("web01", {"moved"}, True)
 
 
 def test_a_vm_whose_mark_stays_is_not_started(end: End) -> None:

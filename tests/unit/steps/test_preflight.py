@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.model.machine import Concern, Machine, Power, Severity, Tag
 from steps.model.plan import DiskRule, NamePolicy, NetworkPolicy, NetworkRule, Plan
+from steps.model.source_mark import SourceMark
 from steps.model.sources import SourceKind
 from steps.model.vm_settings import TagLabel, VmSettings
 from steps.preflight import examine, refusal_reasons, refuse
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
+from tests.unit.marks import FakeMarker
 from tests.unit.providers import FakeProvider
 
 
@@ -170,3 +172,31 @@ def test_two_rows_that_give_volumes_one_name_are_refused() -> None:
     plan = a_plan(disks=tuple(DiskRule(disk=disk.id, name="data") for disk in disks))
     machine = examine(FakeProvider(a_machine(disks=disks)), plan)
     assert [code for code, _ in refusal_reasons(plan, machine)] == [Exit.AMBIGUOUS]
+
+
+class Marked(FakeProvider):
+    """Its VM has tags, unless they cannot be read."""
+
+    def __init__(self, *tags: str, error: StepError | None = None) -> None:
+        super().__init__(a_machine(nics=()))
+        self._marker = FakeMarker("web01", tags=set(tags))
+        if error:
+            self._marker.fails["has_tag"] = error
+
+    def marker(self, machine: Machine) -> FakeMarker:
+        return self._marker
+
+
+@pytest.mark.parametrize(("tags", "absent"), [((), "moved"), (("prod",), "moved"), (("moved", "prod"), "")])
+def test_a_tag_that_the_vm_does_not_have_is_noted_for_an_undo(tags: tuple[str, ...], absent: str) -> None:
+    plan = a_plan().model_copy(update={"mark": SourceMark(tag="moved")})
+    assert examine(Marked(*tags), plan).absent_tag == absent
+    assert examine(Marked(*tags), a_plan()).absent_tag == ""
+
+
+def test_tags_that_cannot_be_read_do_not_end_the_import() -> None:
+    plan = a_plan().model_copy(update={"mark": SourceMark(tag="moved")})
+    denied = StepError(Exit.DENIED, "cannot read the tags")
+    assert examine(Marked(error=denied), plan).absent_tag == ""
+    with pytest.raises(NoAnswerError):
+        examine(Marked(error=NoAnswerError(Exit.UNREACHABLE, "no answer")), plan)

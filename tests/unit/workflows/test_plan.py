@@ -242,6 +242,14 @@ def test_a_mark_that_no_source_takes_is_refused(name: str, text: str) -> None:
         planned(markSource={name: text})
 
 
+@pytest.mark.parametrize("tag", [".", ".."])
+def test_a_tag_that_is_a_step_in_a_path_is_refused(tag: str) -> None:
+    """A client shortens `…/servers/ID/tags/..` to the address of the server itself."""
+    with pytest.raises(Invalid, match=r"spec\.markSource\.tag '\.+' cannot be used"):
+        planned(markSource={"tag": tag})
+    assert planned(markSource={"nameSuffix": tag}).mark.name_suffix == tag
+
+
 @pytest.mark.parametrize("kind", list(SourceKind))
 def test_a_mark_is_refused_for_sources_where_it_makes_no_sense(kind: SourceKind) -> None:
     spec = an_import(markSource={"disconnectNics": True}).spec

@@ -94,6 +94,17 @@ def test_its_nics_are_disconnected_and_connected_again(vcenter: Simulator, acces
     assert [nic.connected for nic in described(access).nics] == [True, True]
 
 
+def test_a_name_with_characters_that_vsphere_escapes_is_marked_too(
+    vcenter: Simulator, access: Access
+) -> None:
+    machine = described(access)
+    with_marker(access, machine, lambda marker: marker.rename("web", "shop/web 100%"))
+    assert described(access, "shop/web 100%").source_id == machine.source_id
+    with_marker(access, machine, lambda marker: marker.rename("shop/web 100%", "shop/web 100%-imported"))
+    assert described(access, "shop/web 100%-imported").source_id == machine.source_id
+    assert len(tasks_of(vcenter)) == 2
+
+
 @pytest.mark.parametrize("tag", ["state:moved", "one"])
 def test_it_gets_an_existing_tag(access: Access, tag: str) -> None:
     machine = described(access)
@@ -102,6 +113,9 @@ def test_it_gets_an_existing_tag(access: Access, tag: str) -> None:
         with connect(access) as source:
             return {str(found) for found in source.tags(machine)}
 
+    with connect(access) as source:
+        marker = source.marker(machine)
+        assert [marker.has_tag(one) for one in ("state:live", "live", tag)] == [True, True, False]
     with_marker(access, machine, lambda marker: marker.set_tag(tag, present=True))
     assert tags() == {"state:live", tag if ":" in tag else f"wave:{tag}"}
     with_marker(access, machine, lambda marker: marker.set_tag(tag, present=False))

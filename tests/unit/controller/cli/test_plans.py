@@ -291,3 +291,42 @@ def test_two_runs_at_a_time_do_not_share_a_folder(world: World, vmferry: Vmferry
     assert ended.code == Exit.BUSY
     assert world.launched == []
     assert lock > 0
+
+
+# --- status
+
+
+def test_the_status_of_a_plan_shows_the_vms_that_wait(world: World, vmferry: Vmferry) -> None:
+    world.fails["prod-web-1"] = int(Exit.CORRUPT)
+    run(vmferry)
+    ended = vmferry("status", "out")
+    assert ended.code == Exit.DONE, ended.err
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("prod: Stopped, wave 1 of 2: Too many imports of wave 1 failed (prod-web-1)")
+    assert lines[1] == "  wave 2  prod-web-3  pending: /DC0/vm/prod/web-3"
+    assert "prod-web-1  Failed" in ended.out
+    state = json.loads(vmferry("status", "out", "-o", "json").out)
+    assert (state["plan"], state["phase"], state["wave"], state["waves"]) == ("prod", "Stopped", 1, 2)
+    assert [(vm["import"], vm["phase"]) for vm in state["vms"]] == [
+        ("prod-web-1", "Failed"),
+        ("prod-web-2", "Succeeded"),
+        ("prod-web-3", "Pending"),
+    ]
+    assert state["vms"][0]["reason"] == "export"
+    assert [one["import"] for one in state["imports"]] == ["prod-web-1", "prod-web-2"]
+    assert state["imports"][0]["goOn"]
+
+
+def test_a_plan_has_a_status_before_its_first_import(world: World, vmferry: Vmferry, tmp_path: Path) -> None:
+    world.plan(suspend=True, vms=[{"name": "*"}])
+    world.vms[0] = a_machine(name="a\x1b[2J", source_id="vm-1", path="/DC0/vm/a\x1b[2J")
+    _, document = run(vmferry)
+    assert (document["phase"], document["counts"]["pending"]) == ("Suspended", 3)
+    assert [vm["phase"] for vm in document["vms"]] == ["Pending"] * 3
+    shown = vmferry("status", "out")
+    assert shown.code == Exit.DONE, shown.err
+    assert "\x1b" not in shown.out
+    assert "a\\x1b[2J" in shown.out
+    assert json.loads(vmferry("status", "out", "-o", "json").out)["imports"] == []
+    (tmp_path / "out" / plan_run.STATE).write_text("{}")
+    assert vmferry("status", "out").code == Exit.INVALID

@@ -27,6 +27,7 @@ from steps.model.sources import SourceKind
 from tests.unit.builders import an_import as a_model
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster, an_import
 from workflows.api import crd
+from workflows.api.migration_plan import MigrationPlanStatus, PlanCounts, PlanPhase, VmPhase
 from workflows.api.status import Condition, DiskImportStatus, ImportPhase, ImportStatus, WorkflowReference
 
 DNS_LABEL_END = re.compile(r"^[a-z0-9].*[a-z0-9]$")
@@ -204,6 +205,34 @@ def test_only_running_imports_count_bytes(phase: ImportPhase, bytes_done: float)
     checks = CheckPods(FakeCluster(), Options())
     found = {one.name: one.samples for one in Collector(ledger, queue, dict, checks).collect()}
     assert found["vmferry_bytes_done"][0].value == bytes_done
+
+
+def test_plans_and_their_vms_are_counted() -> None:
+    ledger = StatusCache(lambda: None)
+    for name, phase, counts in (
+        ("a", "Running", {"total": 5, "pending": 2, "running": 3}),
+        ("b", "Stopped", {"total": 4, "failed": 1, "succeeded": 3}),
+        ("c", "Stopped", {"total": 1, "pending": 1}),
+    ):
+        ledger.put_plan(("default", name), MigrationPlanStatus(phase=phase, counts=PlanCounts(**counts)))
+    ledger.forget_plan(("default", "c"))
+    queue: Queue[str] = Queue()
+    families = Collector(ledger, queue, dict, CheckPods(FakeCluster(), Options())).collect()
+    found = {
+        f"{family.name} {sample.labels['phase']}": sample.value
+        for family in families
+        if family.name in ("vmferry_plans", "vmferry_plan_vms")
+        for sample in family.samples
+    }
+    assert {name: value for name, value in found.items() if value} == {
+        "vmferry_plans Running": 1.0,
+        "vmferry_plans Stopped": 1.0,
+        "vmferry_plan_vms Pending": 2.0,
+        "vmferry_plan_vms Running": 3.0,
+        "vmferry_plan_vms Failed": 1.0,
+        "vmferry_plan_vms Succeeded": 3.0,
+    }
+    assert len(found) == len(PlanPhase) + len(VmPhase)
 
 
 def test_health_and_metrics_are_served() -> None:

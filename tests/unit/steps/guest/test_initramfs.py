@@ -23,6 +23,7 @@ NAMES: Final = (
     "lib/modules/6.1.0/kernel/drivers/ata/ahci.ko.zst",
     "lib/modules/6.1.0/virtio_net.ko.notes",
 )
+INIT: Final = entry("init")
 WANTED: Final = {"virtio_blk", "virtio_scsi", "ahci"}
 
 
@@ -75,7 +76,10 @@ def test_several_archives_in_a_row_count(tmp_path: Path) -> None:
         (gzip.compress(archive(NAMES))[:-30], "it is cut short"),
         (b"\x7fELF" + b"x" * 600, "its format is unknown"),
         (entry("init") + b"070799" + b"0" * 200, "an archive in it is damaged"),
-        (b"070701" + b"z" * 104 + b"\0" * 400, "it is damaged: "),
+        (b"070701" + b"z" * 104 + b"\0" * 400, "a number in it is damaged"),
+        (INIT[:54] + b"-0000001" + INIT[62:], "a number in it is damaged"),
+        (INIT[:94] + b"000_0005" + INIT[102:], "a number in it is damaged"),
+        (gzip.compress(lzma.compress(archive(NAMES))), "it is packed twice, or damaged"),
         (b"070701" + b"F" * 104 + b"\0" * 400, "a name in it is too long"),
         (b"\xfd7zXZ\0" + b"\xff" * 600, "it is damaged: "),
     ],

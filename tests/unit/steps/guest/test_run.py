@@ -64,6 +64,23 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"progress": 5}',
+        '{"progress": {"done": "x", "total": 4, "text": "reading"}}',
+        '{"progress": {"done": -1, "total": 4, "text": "reading"}}',
+        '{"facts": {"devices": 5}}',
+        '{"facts": {"file_systems": [{"device": "a", "size": 1e400}]}}',
+        '{"failed": 5}',
+    ],
+)
+def test_a_line_that_cannot_be_used_ends_the_inspection(child: Child, tmp_path: Path, line: str) -> None:
+    with pytest.raises(StepError, match="the disks cannot be described") as caught:
+        facts(child(f"echo '{line}'; sleep 30"), tmp_path)
+    assert caught.value.code is Exit.CORRUPT
+
+
 def test_the_facts_and_the_progress_come_from_its_lines(child: Child, tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     program = child(

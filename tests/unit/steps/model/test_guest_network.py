@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
 from steps.model.guest import NetworkAddress
@@ -180,6 +182,8 @@ BOMB = "network:\n  a: &a {x: 1}\n" + "".join(
         ("netplan", "a: &a\n  b: *a\nnetwork: *a\n"),
         ("netplan", "network: {ethernets: {a: {addresses: 5, match: [], routes: [1]}}}"),
         ("netplan", "- network"),
+        ("netplan", "network: {ethernets: {0x" + "f" * 9000 + ": {set-name: 0x" + "f" * 9000 + "}}}"),
+        ("netplan", "a: 0001-01-01T00:00:00+23:59\nb: !!timestamp 0001-01-01T00:00:00+23:59\n"),
         ("netplan", "\0\x01"),
         ("networkmanager", "=\n[\n]\n[ipv4]\naddress1=;;,\n"),
         ("networkd", "[Network]\nAddress=not an address\n"),
@@ -190,6 +194,31 @@ BOMB = "network:\n  a: &a {x: 1}\n" + "".join(
 )
 def test_a_hostile_or_broken_file_yields_nothing(stack: str, text: str) -> None:
     assert read((stack, "/etc/file.network", text)) == []
+
+
+ALIASES: Final = "a0: &a0 x\n" + "".join(f"a{n}: &a{n}\n- *a{n - 1}\n- *a{n - 1}\n" for n in range(1, 80))
+"""Small in memory, and longer than any text if somebody writes it out."""
+
+
+@pytest.mark.timeout(30)
+def test_a_value_that_grows_without_a_bound_is_not_written_out() -> None:
+    nic = "{dhcp4: true, set-name: *a79, match: {macaddress: *a79}, addresses: [*a79], gateway4: *a79}"
+    (one,) = read(("netplan", "/etc/netplan/a.yaml", f"{ALIASES}network: {{ethernets: {{e: {nic}}}}}"))
+    assert row(one) == ("e", "ethernet", "", (), (), True)
+
+
+@pytest.mark.timeout(60)
+def test_only_so_much_yaml_is_read() -> None:
+    text = NETPLAN + "#" * (60 << 10)
+    found = read(*((("netplan", f"/etc/netplan/{number}.yaml", text)) for number in range(64)))
+    assert 0 < len(found) <= 4 * 3
+    assert len(read(("netplan", "/a.yaml", "#" * (256 << 10)), ("ifupdown", "/b", IFUPDOWN))) == 4
+
+
+def test_names_and_addresses_are_safe_for_a_terminal() -> None:
+    text = "iface e\x1b[2J inet6 static\naddress fe80::1%\x1b]0;x\x07/64\naddress fe80::2%e/64\n"
+    (one,) = read(("ifupdown", "/etc/network/interfaces", text))
+    assert (one.name, one.addresses) == ("e[2J", ("fe80::2%e/64",))
 
 
 def test_endless_lists_are_cut() -> None:

@@ -175,3 +175,25 @@ def test_limits_and_checks_know_the_account_of_a_kubeconfig() -> None:
     encoded = base64.b64encode(text(user={"token": jwt(sub=subject)}).encode()).decode()
     assert account_text("kubeconfig", encoded) == subject
     assert account_text("username", base64.b64encode(b" Admin ").decode()) == "admin"
+
+
+MERGES = "b0: &b0\n  x: 1\n" + "".join(
+    f"b{n}: &b{n}\n  <<:\n    - *b{n - 1}\n    - *b{n - 1}\n" for n in range(1, 60)
+)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (MERGES, "aliases are not supported"),
+        ("kind: &a Config\nx: *a\n", "aliases are not supported"),
+        ("- " * 60_000, "RecursionError"),
+        ("? " * 60_000, "RecursionError"),
+        ("a: 9" + "9" * 5000, "ValueError"),
+    ],
+)
+def test_a_text_that_grows_without_a_bound_is_refused(document: str, why: str) -> None:
+    """The controller reads the kubeconfigs of tenants: with merge keys each line doubles the time."""
+    assert f"it is not YAML ({why})" in refused(document)
+    assert len(account_of(document)) == 64

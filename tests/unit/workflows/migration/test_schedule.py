@@ -68,13 +68,30 @@ def test_a_plan_whose_vms_are_all_imported_has_succeeded() -> None:
     assert (found.phase, found.message) == (PlanPhase.SUCCEEDED, "All 3 VMs are imported")
 
 
-def test_a_plan_with_failures_names_them_at_the_end() -> None:
-    found = scheduled(waves_of([DONE, FAILED, VmPhase.CANCELLED]))
+RETRY_THEM = "retry those that are failed or deleted with the annotation migration.harvesterhci.io/retry=true"
+RESUME_THEM = "resume a cancelled import with `vmferry resume`"
+
+
+@pytest.mark.parametrize(
+    ("phases", "message"),
+    [
+        ([FAILED], f"failed: prod-web-1; {RETRY_THEM} on the plan"),
+        ([VmPhase.CANCELLED], f"cancelled: prod-web-1; {RESUME_THEM}"),
+        (
+            [FAILED, VmPhase.CANCELLED, VmPhase.DELETED],
+            "cancelled: prod-web-2; deleted: prod-web-3; failed: prod-web-1; "
+            f"{RETRY_THEM} on the plan; {RESUME_THEM}",
+        ),
+    ],
+    ids=["failed", "cancelled", "all"],
+)
+def test_a_plan_names_what_is_not_imported_at_the_end_and_what_helps(
+    phases: list[VmPhase], message: str
+) -> None:
+    """A retry of the plan starts no cancelled import again, so the message must not offer that."""
+    found = scheduled(waves_of([DONE, *phases]))
     assert found.phase is PlanPhase.FAILED
-    assert found.message == (
-        "1 of 3 VMs are imported; cancelled: prod-web-2; failed: prod-web-1; retry them with the annotation "
-        "migration.harvesterhci.io/retry=true on the plan"
-    )
+    assert found.message == f"1 of {len(phases) + 1} VMs are imported; {message}"
 
 
 # --- the threshold

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from keystoneauth1.session import Session
@@ -61,7 +62,8 @@ class Project:
         self.changes.append(f"{method} {path}")
         parts = path.strip("/").split("/")
         match parts:
-            case ["servers", "server-1", "tags", tag]:
+            case ["servers", "server-1", "tags", quoted]:
+                tag = unquote(quoted)
                 self.tags = [*self.tags, tag] if method == "PUT" else [one for one in self.tags if one != tag]
             case ["servers", "server-1"]:
                 self.name = body["server"]["name"]
@@ -128,6 +130,16 @@ def test_the_server_gets_a_tag_once_and_loses_it(project: Project, marker: Serve
             marker.set_tag("moved", present=present)
         assert project.tags == tags
     assert len(project.changes) == 2
+
+
+@pytest.mark.parametrize("tag", ["to check?", "#1", "a b", "a&b=c", "für später"])
+def test_a_tag_with_any_character_stays_one(project: Project, marker: ServerMarker, tag: str) -> None:
+    assert not marker.has_tag(tag)
+    marker.set_tag(tag, present=True)
+    assert project.tags == [tag]
+    assert marker.has_tag(tag)
+    marker.set_tag(tag, present=False)
+    assert project.tags == []
 
 
 def test_the_server_is_renamed_once(project: Project, marker: ServerMarker) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from steps.model.contract import Exit, StepError
@@ -26,10 +28,11 @@ def test_the_vm_gets_an_existing_tag_once_and_loses_it(
     fake: Fake, access: MakeAccess, machine: Machine
 ) -> None:
     with connect(access("release-source")) as source:
+        marker = source.marker(machine)
         for present, tags in ((True, ["moved"]), (False, [])):
             for _ in range(2):
-                source.marker(machine).set_tag("moved", present=present)
-            assert fake.tags == tags
+                marker.set_tag("moved", present=present)
+            assert (fake.tags, marker.has_tag("moved")) == (tags, present)
     assert (
         len([call for call in fake.asked if call.startswith(("POST /ovirt-engine/api/vms", "DELETE"))]) == 2
     )
@@ -44,6 +47,24 @@ def test_a_tag_that_does_not_exist_is_found_out_before_the_import(
         assert marker.lacks(SourceMark(tag="moved", name_suffix="-x", disconnect_nics=True)) == []
         with pytest.raises(StepError, match="cannot give the VM the tag gone"):
             marker.set_tag("gone", present=True)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "words"), [(" (moved)", "space"), ("(moved)", r"'\('"), ("-verschoben+ä", "")]
+)
+def test_a_suffix_that_no_name_may_have_is_found_out_before_the_import(
+    access: MakeAccess, machine: Machine, suffix: str, words: str
+) -> None:
+    with connect(access("preflight")) as source:
+        found = source.marker(machine).lacks(SourceMark(name_suffix=suffix))
+    assert [bool(re.search(f"names of VMs have no {words}", one)) for one in found] == [True] * bool(words)
+
+
+def test_a_name_is_cut_to_what_the_engine_takes(access: MakeAccess, machine: Machine) -> None:
+    """ENG ConfigValues.MaxVmNameLength is 64, although its table takes 255 characters."""
+    with connect(access("preflight")) as source:
+        longest = source.marker(machine).longest_name
+    assert len(SourceMark(name_suffix="-imported").renamed("a" * 64, longest)) == 64
 
 
 def test_the_vm_is_renamed_once(fake: Fake, access: MakeAccess, machine: Machine) -> None:

@@ -7,11 +7,12 @@ import json
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import unquote
 
 import pytest
 
-from steps.model.contract import Exit, StepError, Stopped
+from steps.model.contract import Exit, NoAnswerError, StepError, Stopped
 from steps.model.machine import Tag
 from steps.providers.vmware import collector, tags
 from steps.providers.vmware.credentials import Credentials
@@ -42,7 +43,7 @@ class Api(http.server.ThreadingHTTPServer):
         self.session = "/api/session" if is_new else f"{BASE}/session"
         base, mark = (NEW_BASE, "") if is_new else (BASE, "id:")
         self.attached: dict[str, list[str]] = {"vm-1": [WAVE, PROD], "vm-3": [PROD]}
-        self.named: dict[str, dict[str, str]] = {
+        self.named: dict[str, dict[str, Any]] = {
             f"{base}/tagging/tag/{mark}{PROD}": {"name": "prod", "category_id": CATEGORY},
             f"{base}/tagging/tag/{mark}{WAVE}": {"name": "wave 1", "category_id": CATEGORY},
             f"{base}/tagging/category/{mark}{CATEGORY}": {"name": "env"},
@@ -84,6 +85,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path == server.session:
             server.sessions.clear()
             return 200, b""
+        if self.command == "GET" and path.endswith("/tagging/tag"):
+            return self._result([PROD, WAVE])
+        if "/tag-association/" in path:
+            return self._associated(path, json.loads(body)["object_id"]["id"])
         if path.endswith("/tag-association"):
             assert ("?~action=" in self.path) is not server.is_new
             asked = [one["id"] for one in json.loads(body)["object_ids"]]
@@ -94,6 +99,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._result(found)
         named = server.named.get(path)
         return (404, b"") if named is None else self._result(named)
+
+    def _associated(self, path: str, vm: str) -> tuple[int, bytes]:
+        tag = unquote(path.rpartition("/")[2].removeprefix("id:"))
+        tags_of_vm = self.server.attached.setdefault(vm, [])
+        if self.path.endswith("action=attach") and tag not in tags_of_vm:
+            tags_of_vm.append(tag)
+        if self.path.endswith("action=detach") and tag in tags_of_vm:
+            tags_of_vm.remove(tag)
+        return (204 if self.server.is_new else 200), b""
 
     def _result(self, value: Any) -> tuple[int, bytes]:
         return 200, json.dumps(value if self.server.is_new else {"value": value}).encode()
@@ -362,3 +376,84 @@ def test_an_answer_that_cannot_be_used_is_an_error_of_the_import_and_not_an_empt
     either.special[f"{base}/tagging/tag-association"] = (200, body)
     with pytest.raises(StepError, match="cannot read the tags of the VM"):
         of_vm(either, tmp_path)
+
+
+# --- the tag of a mark
+
+VM_3: Final = a_machine(source_id="vm-3")
+"""It has the tag prod, not wave 1."""
+
+
+def checked(api: Api, tmp_path: Path, tag: str = "env:wave 1") -> None:
+    try:
+        tags.check_attachable(a_session(api, tmp_path), LOGIN, VM_3, tag)
+    finally:
+        assert not api.sessions
+
+
+def category(api: Api) -> dict[str, Any]:
+    """The category, for a change."""
+    return next(found for path, found in api.named.items() if "/category/" in path)
+
+
+def test_a_tag_is_attached_and_detached_in_both_forms(either: Api, tmp_path: Path) -> None:
+    for present, wanted in ((True, [PROD, WAVE]), (False, [PROD])):
+        for _ in range(2):
+            session = a_session(either, tmp_path)
+            tags.set_tag(session, LOGIN, VM_3, "wave 1", present=present)
+            assert either.attached["vm-3"] == wanted
+            assert tags.has_tag(session, LOGIN, VM_3, "env:wave 1") is present
+    assert tags.has_tag(a_session(either, tmp_path), LOGIN, VM_3, "prod")
+    assert not either.sessions
+
+
+@pytest.mark.parametrize("types", [[], ["VirtualMachine"], ["HostSystem", "urn:vim25:VirtualMachine"]])
+@pytest.mark.parametrize("cardinality", ["MULTIPLE", "SINGLE"])
+def test_a_tag_that_the_vm_may_get_is_accepted(
+    either: Api, tmp_path: Path, types: list[str], cardinality: str
+) -> None:
+    category(either).update({"associable_types": types, "cardinality": cardinality})
+    if cardinality == "SINGLE":
+        either.attached["vm-3"] = [WAVE]  # the tag itself
+    checked(either, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"associable_types": ["HostSystem"]}, "its category is not for VMs"),
+        ({"cardinality": "SINGLE"}, "its category allows one tag per VM, and the VM has 'prod'"),
+    ],
+)
+def test_a_tag_that_its_category_does_not_allow_is_found_out_before_the_import(
+    either: Api, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    category(either).update(change)
+    with pytest.raises(StepError, match=words) as caught:
+        checked(either, tmp_path)
+    assert caught.value.code is Exit.UNSUPPORTED
+
+
+OLDER = {"type": "invalid_argument", "value": {"messages": [{"default_message": "one tag only", "id": "a"}]}}
+NEWER = {"error_type": "INVALID_ARGUMENT", "messages": [{"default_message": "one tag only", "id": "a"}]}
+
+
+@pytest.mark.parametrize("status", [400, 409, 429, 503])
+def test_a_refusal_is_no_outage(either: Api, tmp_path: Path, status: int) -> None:
+    """An import would wait for hours for a vCenter that does not answer."""
+    base, mark = (NEW_BASE, "") if either.is_new else (BASE, "id:")
+    body = json.dumps(NEWER if either.is_new else OLDER).encode()
+    either.special[f"{base}/tagging/tag-association/{mark}{WAVE}"] = (status, body)
+    with pytest.raises(StepError, match=f"vCenter answers {status}: 'one tag only'") as caught:
+        tags.set_tag(a_session(either, tmp_path), LOGIN, VM_3, "wave 1", present=True)
+    assert isinstance(caught.value, NoAnswerError) is (status in (429, 503))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'{"messages": 5}', b'{"value": []}', b'{"messages": [{}]}']
+)
+def test_a_refusal_without_a_reason_is_still_one(api: Api, tmp_path: Path, body: bytes) -> None:
+    api.special[f"{BASE}/tagging/tag-association/id:{WAVE}"] = (400, body)
+    with pytest.raises(StepError, match="vCenter answers 400") as caught:
+        tags.set_tag(a_session(api, tmp_path), LOGIN, VM_3, "wave 1", present=True)
+    assert caught.value.code is Exit.INVALID
