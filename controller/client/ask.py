@@ -45,7 +45,7 @@ def send(
                 Exit.UNREACHABLE,
                 f"vmferry's controller has not reacted for {PATIENCE:g} s",
                 remedy="check that it runs (kubectl get deployment -A | grep vmferry-controller); "
-                f"the request stays on the {of.KIND.kind}",
+                f"{of.STAYS}",
             )
         sleep(POLL)
     return seen

@@ -26,6 +26,8 @@ class ClusterObject:
     """An object of a kind of vmferry's own as the API returns it."""
 
     KIND: ClassVar[Kind]
+    STAYS: ClassVar[str]
+    """What remains of a request that nobody handles."""
     raw: Object
 
     @property
@@ -50,6 +52,7 @@ class ImportObject(ClusterObject):
     """An import as the API returns it."""
 
     KIND: ClassVar[Kind] = IMPORT
+    STAYS: ClassVar[str] = "the request stays on the import"
 
     @property
     def status(self) -> ImportStatus:

@@ -21,6 +21,7 @@ class PlanObject(ClusterObject):
     """A plan as the API returns it."""
 
     KIND: ClassVar[Kind] = MIGRATION_PLAN
+    STAYS: ClassVar[str] = "the request stays on the plan"
 
     @property
     def status(self) -> MigrationPlanStatus:

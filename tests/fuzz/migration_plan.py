@@ -55,6 +55,15 @@ _WORDS: Final = (
     ),
     *("*", "[", "", "web-*", "\x1b[2J", "\u202e", "x" * 3000, "\ud800", "{{a}}", "fast", "-", "VmwareSource"),
 )
+_MISTAKES: Final[tuple[Json, ...]] = (
+    {"exclude": [""]},
+    {"vms": [{"tags": [""]}]},
+    {"vms": [{"tags": ["a"] * 17}]},
+    {"vms": [{"name": "x" * 3000}]},
+    {"windows": [{"start": "22:00", "end": "23:00"}] * 33},
+    {"windows": [{"dates": ["2020-01-01"], "start": "22:00", "end": "23:00"}]},
+)
+"""What random changes seldom make; the last one is no mistake, but never opens again."""
 _NUMBERS: Final = (-1, 0, 1, 2, 40, 1000, 1001, 1 << 31, 10**400, True, 0.5)
 
 
@@ -83,7 +92,7 @@ class Plan:
                 del spec[name]
         _vary(rng, spec)
         if rng.random() < 0.3:
-            wrong, _ = rng.choice((*WRONG, *NOT_IN_THE_SCHEMA))
+            wrong = rng.choice((*_MISTAKES, *(one for one, _ in (*WRONG, *NOT_IN_THE_SCHEMA))))
             spec.update(json.loads(json.dumps(wrong)))
         for _ in range(rng.choice((0, 0, 0, 1, 1, 3))):
             _change(rng, spec)
@@ -94,7 +103,13 @@ class Plan:
             [rng.choice(list(VmPhase)), rng.randrange(1, 5), rng.choice(("", "a")), rng.random() < 0.3]
             for _ in range(rng.randrange(7))
         ]
-        options = {"name": rng.choice(("prod", "p" * 41)) if rng.random() < 0.1 else "prod", "state": state}
+        options = {
+            "name": rng.choice(("prod", "prod", "prod", "p" * 41)),
+            "state": state,
+            "preferred": rng.choice(("", "", "", "MigrationPlan urgent")),
+            "minutes": rng.choice((0, 5, 90)),
+            "others": rng.choice((0, 1, 9)),
+        }
         return Case(
             self.name, bytes(data), {**options, "hours": rng.randrange(200), "approved": rng.randrange(5)}
         )
@@ -135,7 +150,15 @@ def _decide(case: Case, plan: MigrationPlan) -> None:
     vms = with_waves(
         plan.spec, [_vm(n, len(plan.spec.vms), *row) for n, row in enumerate(case.options["state"])]
     )
-    moment = Moment(now, vms, approved_wave=case.options["approved"], others=InFlight({"a": 1}, {"fast": 1}))
+    others = case.options["others"]
+    moment = Moment(
+        now,
+        vms,
+        approved_wave=case.options["approved"],
+        wave_ended=now - timedelta(minutes=case.options["minutes"]),
+        others=InFlight({"a": others}, {"fast": others}),
+        preferred=case.options["preferred"],
+    )
     found = schedule.decide(plan.spec, moment)
     by_name = {vm.import_: vm for vm in vms}
     new = [by_name[name] for name in (*found.start, *found.retry)]

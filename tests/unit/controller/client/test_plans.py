@@ -187,5 +187,5 @@ def test_a_controller_that_does_not_react_is_reported(
     world = stopped()
     ended = vmferry(world, "retry", "plan/prod", "-n", "default", attends=False)
     assert ended.code == Exit.UNREACHABLE
-    assert "the request stays on the MigrationPlan" in ended.err
+    assert "the request stays on the plan" in ended.err
     assert notes(world)[RETRY] == "true"
