@@ -115,6 +115,7 @@ def select(machines: Sequence[Machine], kind: SourceKind, wanted: Rows, tags_unk
     for machine in machines:
         number = next((number for number, fits in enumerate(tests) if fits(machine)), None)
         if number is not None and not excluded(machine):
+            _check_id(machine)
             by_row[number].append(_found(machine, number, reference(machine)))
     vms = tuple(vm for some in by_row for vm in some)
     if len(vms) > MOST_VMS:
@@ -126,6 +127,17 @@ def select(machines: Sequence[Machine], kind: SourceKind, wanted: Rows, tags_unk
         )
     idle = [_words(row) for row, some in zip(wanted.rows, by_row, strict=True) if not some]
     return Found(vms=vms, unused=(*idle, *(f"exclude {one}" for one in unused(wanted.exclude, machines))))
+
+
+def _check_id(machine: Machine) -> None:
+    """Raise StepError (UNSUPPORTED) for a VM that nobody could name."""
+    if not 1 <= len(machine.source_id) <= LONGEST_REFERENCE:
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"VM {machine.path or machine.name} cannot be imported",
+            f"its ID has {len(machine.source_id)} characters, and not 1 to {LONGEST_REFERENCE}",
+            "exclude it",
+        )
 
 
 def _test(row: VmRow) -> Callable[[Machine], bool]:
@@ -151,7 +163,7 @@ def _words(row: VmRow) -> str:
 
 
 def _references(machines: Iterable[Machine], kind: SourceKind) -> Callable[[Machine], str]:
-    """How an import names a VM: by its inventory path or its name if that is unique, else by its ID."""
+    """How an import names a VM: by its inventory path or its name if it is the only one, else by its ID."""
 
     def shown(machine: Machine) -> str:
         return machine.path if kind is SourceKind.VMWARE and machine.path else machine.name
@@ -160,7 +172,8 @@ def _references(machines: Iterable[Machine], kind: SourceKind) -> Callable[[Mach
 
     def reference(machine: Machine) -> str:
         text = shown(machine)
-        return text if same[text] == 1 and len(text) <= LONGEST_REFERENCE else machine.source_id
+        is_good = text != "" and same[text] == 1 and len(text) <= LONGEST_REFERENCE
+        return text if is_good else machine.source_id
 
     return reference
 

@@ -155,3 +155,18 @@ def test_a_text_of_another_form_is_refused(text: str, words: str) -> None:
     with pytest.raises(StepError, match=words) as caught:
         unpack(text)
     assert caught.value.code is Exit.INVALID
+
+
+def test_a_vm_without_a_name_is_named_by_its_id() -> None:
+    vms = (a_vm(1, name="", path=""), a_vm(2))
+    found = select(vms, SourceKind.OVIRT, Rows(rows=(VmRow(name="*"),)))
+    assert [vm.vm for vm in found.vms] == ["vm-1", "web-2"]
+
+
+@pytest.mark.parametrize("vm_id", ["", "x" * (LONGEST_REFERENCE + 1)])
+def test_a_vm_that_nobody_can_name_is_refused_unless_it_is_excluded(vm_id: str) -> None:
+    vms = (a_vm(1, source_id=vm_id), a_vm(2))
+    with pytest.raises(StepError, match="VM /DC0/vm/web-1 cannot be imported: its ID has") as caught:
+        chosen(VmRow(name="*"), vms=vms)
+    assert caught.value.code is Exit.UNSUPPORTED
+    assert chosen(VmRow(name="*"), exclude=("web-1",), vms=vms) == [(0, "vm-2")]
