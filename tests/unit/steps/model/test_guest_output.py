@@ -65,9 +65,9 @@ def test_a_system_that_is_too_long_by_itself_is_left_out() -> None:
         "x",
         "{}",
         base64.b64encode(b"no gzip").decode(),
-        base64.b64encode(gzip.compress(b"[]")).decode(),
-        base64.b64encode(gzip.compress(b"{}")).decode(),
-        base64.b64encode(gzip.compress(b"0" * (LONGEST_DOCUMENT + 1))).decode(),
+        base64.b64encode(gzip.compress(b"[]", mtime=0)).decode(),
+        base64.b64encode(gzip.compress(b"{}", mtime=0)).decode(),
+        base64.b64encode(gzip.compress(b"0" * (LONGEST_DOCUMENT + 1), mtime=0)).decode(),
         "A" * (LONGEST_OUTPUT + 4),
     ],
 )
