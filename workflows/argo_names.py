@@ -96,3 +96,17 @@ def row_key(source: SourcePlan) -> str:
 def limit_key(source: str, limit: Limit) -> str:
     """The key of a limit in that ConfigMap."""
     return f"{source}.{limit}"
+
+
+CHECKED: Final = "-checked"
+"""The end of the names of the DAGs for imports with a boot check."""
+
+
+def entrypoint(*, boot_check: bool) -> str:
+    """The first DAG of an import, if it is not that of the template; else empty."""
+    return f"import{CHECKED}" if boot_check else ""
+
+
+def is_boot_checked(entrypoint: str) -> bool:
+    """Whether a Workflow has the stage `check`, by its entrypoint."""
+    return entrypoint.endswith(CHECKED)

@@ -34,7 +34,7 @@ from steps.model.plan import (
 )
 from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG, SourceMark
 from steps.model.sources import SourceKind
-from workflows import import_mapping, profiles, texts, vm_settings, ways
+from workflows import boot_checks, import_mapping, profiles, texts, vm_settings, ways
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
@@ -87,6 +87,7 @@ def plan(
         *(import_mapping.reasons(mapping) if mapping is not None else ()),
         *source_reasons(source, local_files=settings.local_files),
         *profile_reasons(import_.spec, source, settings),
+        *boot_checks.reasons(import_.spec, settings),
     ]
     if reasons:
         raise Invalid(reasons)
@@ -126,6 +127,7 @@ def plan(
         profile=profile,
         pods=values.pods,
         limits=settings.limits,
+        boot_check=boot_checks.planned(spec, settings),
     )
 
 

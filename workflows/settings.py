@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, IPvAnyNetwork, model_validator
 
 from steps.model.document import Document
 from steps.model.patching import DEFAULT_PATHS
@@ -75,6 +75,12 @@ class Settings(Document):
     """Whether disks of imports into Harvester may land on plain volumes (`as: volume`)."""
     patch_paths: tuple[str, ...] = DEFAULT_PATHS
     """The paths of a VirtualMachine that the patch of an import may change (`steps.model.patching`)."""
+    boot_check: bool = False
+    """Whether imports may have a boot check, which needs rights on the console and the screen of new VMs."""
+    boot_check_networks: tuple[IPvAnyNetwork, ...] | None = ()
+    """Networks in which `spec.bootCheck.address` may be; None: any, as on a person's own computer."""
+    kubevirt_namespace: str = ""
+    """Where KubeVirt runs; empty: harvester-system or kubevirt, by the target."""
     profiles: Mapping[str, Profile] = {}
     """The profiles that imports and sources may name (`workflows.profiles`)."""
     default_profile: str = ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from steps.model import leftovers
+from steps.model.booting import BOOTED
 from steps.model.guest_output import GUEST_OUTPUT
 from steps.model.machine_output import MACHINE_OUTPUT
 from steps.model.plan import DiskWay, TargetKind
@@ -37,6 +38,8 @@ class Identity(enum.StrEnum):
     """Deletes the scratch claims of a run."""
     GUEST = "guest"
     """Looks into the disks of a VM; may do nothing but report its result."""
+    BOOT = "boot"
+    """Looks at the new VM from outside: its console and its screen."""
 
 
 class Image(enum.StrEnum):
@@ -117,7 +120,7 @@ class Stage:
     writes: bool = False
     """Whether such a stage changes the disks. Else they are mounted read-only."""
     asked: bool = False
-    """Whether it runs only if the import asks for it (`steps.model.plan.GuestPlan`)."""
+    """Whether it runs only if the import asks for it (`steps.model.plan.Plan.asked_stages`)."""
     answer: str = ""
     """The controller answers instead of a program, with a text: the name of the output."""
     scratch_unless: Capability | None = None
@@ -316,6 +319,17 @@ STAGES: Final[tuple[Stage, ...]] = (
         needs=Capability.RUNS,
     ),
     Stage(
+        "check",
+        "Wait until the guest of the VM has booted",
+        after=("start",),
+        identity=Identity.BOOT,
+        image=Image.TARGET,
+        api=True,
+        needs=Capability.RUNS,
+        asked=True,
+        outputs=(BOOTED,),
+    ),
+    Stage(
         "halt",
         "Stop the VM at the target before the VM at the source is started again",
         after=(),
@@ -359,6 +373,8 @@ ADMIT: Final = "admit"
 BUILD: Final = "build"
 HALT: Final = "halt"
 """The first stage at the end; not run after a success."""
+CHECK: Final = "check"
+"""The stage that proves that the guest has booted."""
 RELEASE_SOURCE: Final = "release-source"
 """The stage that releases what is held at the source."""
 EXIT_STAGES: Final = frozenset({CLEANUP, *(stage.name for stage in STAGES if stage.scope is Scope.EXIT)})
@@ -415,14 +431,16 @@ def stages_for(
     """The rows that apply to a target and a way of its disks. Edges skip over the rows that do not apply.
 
     With `embedded`, the stages run as local processes, so scratch is in folders. `asked` are the stages that
-    the import asks for (`GuestPlan.stages`): then the disks wait for each other before they are handed on.
+    the import asks for (`Plan.asked_stages`): with those of the guest's system the disks wait for each other
+    before they are handed on, and with `check` the import is complete only when its guest has booted.
     """
     able = CAPABILITIES[target] - ({Capability.CLAIMS} if embedded else set())
     ways = ways_of(way)
     landing = _IF_ALL_LAND if way is DiskWay.LAND else ()
-    others = _IF_ASKED if asked else landing
+    of_guest = any(stage_named(name).scratches for name in asked)
+    others = _IF_ASKED if of_guest else landing
     rows = {stage.name: stage for stage in (*STAGES, *others)}
-    wanted = {NAME_CLAIMS, *asked} if asked else set()
+    wanted = {NAME_CLAIMS, *asked} if of_guest else set(asked)
     kept = [
         stage
         for stage in rows.values()

@@ -190,7 +190,7 @@ def document(result: DryRunResult) -> dict[str, Any]:
         "reasons": [{"exitCode": int(code), "message": text} for code, text in result.reasons],
         "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
         "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
-        "stages": planned_names(plan.target.kind, plan.target.way, embedded=True, asked=plan.guest.stages),
+        "stages": planned_names(plan.target.kind, plan.target.way, embedded=True, asked=plan.asked_stages),
         "rows": [found._asdict() for found in rows_that_count(result)],
         "disks": {"way": str(plan.target.way), "reason": plan.target.way_reason},
         "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,

@@ -74,7 +74,9 @@ def read_manifests(filenames: Sequence[str]) -> read.Manifests:
 
 def embedded(settings: Settings) -> Settings:
     """The settings of a run on this computer."""
-    return settings.model_copy(update={"local_files": True, "mounts_claims": False, "allow_volumes": True})
+    own = {"local_files": True, "mounts_claims": False, "allow_volumes": True}
+    boots = {"boot_check": True, "boot_check_networks": None}
+    return settings.model_copy(update=own | boots)
 
 
 def select(

@@ -16,6 +16,7 @@ from controller.local.process import Launcher, StepResult, title
 from controller.local.record import Record
 from controller.local.rundir import RunDir
 from controller.units import size
+from steps.model.booting import Verdict, concerns_of
 from steps.model.collisions import Reservations
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.guest import GUEST as GUEST_FILE
@@ -39,6 +40,7 @@ from workflows.stages import (
     Stage,
     stages_for,
 )
+from workflows.status.boot_checked import read_boot
 from workflows.status.conditions import admission_warnings, read_admission
 from workflows.status.leftovers import leftovers
 from workflows.status.nodes import Phase, root_cause
@@ -100,7 +102,7 @@ class Runner:
         self._first_delay = first_delay
         self._stopping = asyncio.Event()
         self._plan = Plan.load(rundir.request / PLAN)
-        stages = stages_for(self._plan.target.kind, embedded=True, asked=self._plan.guest.stages)
+        stages = stages_for(self._plan.target.kind, embedded=True, asked=self._plan.asked_stages)
         self._stages = [stage for stage in stages if stage.scope is not Scope.EXIT]
         self._exit = [stage for stage in stages if stage.scope is Scope.EXIT]
         self._disks: tuple[str, ...] = ()
@@ -123,6 +125,7 @@ class Runner:
             await self._run_stages(self._stages_in(TRANSFER, DISKS, GUEST, DELIVER))
         self._warn_of_guest()
         await self._run_stages(self._stages_in(FINISH))
+        self._warn_of_boot()
         await self._exit_handler()
         phase = self._record.finish(message=STOPPED if self._stopping.is_set() else "")
         self._changed()
@@ -368,6 +371,17 @@ class Runner:
         for concern in guest.concerns:
             if concern.severity is Severity.WARN and concern.message != guest.verdict.text:
                 self._warn(f"guest: {concern}")
+
+    def _warn_of_boot(self) -> None:
+        """Show what the boot check has found of a guest that does not simply run."""
+        seen = observe(self._record.workflow)
+        result = read_boot(seen) if seen else None
+        if result is None or result.verdict is Verdict.STUCK:  # that is the message of the stage
+            return
+        if result.verdict is Verdict.UNKNOWN:
+            self._warn(f"boot check: {result.message}")
+        for concern in concerns_of(result):
+            self._warn(f"boot check: {concern}")
 
     def _warn_of_admission(self) -> None:
         """Warn about changes that the target would make, and about what could not be checked."""

@@ -81,6 +81,9 @@ BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimage
 LONGHORN_NODE: Final = Kind("longhorn.io/v1beta2", "Node", "nodes")
 LONGHORN_SETTING: Final = Kind("longhorn.io/v1beta2", "Setting", "settings")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
+INSTANCE: Final = Kind("kubevirt.io/v1", "VirtualMachineInstance", "virtualmachineinstances")
+INSTANCE_PARTS: Final = Kind("subresources.kubevirt.io/v1", "VirtualMachineInstance", INSTANCE.plural)
+"""Its subresources, such as the screenshot, which virt-api serves."""
 MATCHERS: Final = {
     kind: Kind("instancetype.kubevirt.io/v1beta1", kind, f"{kind.lower()}s", namespaced="Cluster" not in kind)
     for kind in (
@@ -127,7 +130,17 @@ KINDS: Final = {
             *SOURCES.values(),
         ),
         *MATCHERS.values(),
-        *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, CDI_CONFIG, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
+        *(
+            IMAGE,
+            DATA_VOLUME,
+            STORAGE_PROFILE,
+            CDI_CONFIG,
+            BACKING_IMAGE,
+            MACHINE,
+            INSTANCE,
+            NAD,
+            REFERENCE_GRANT,
+        ),
         *(LONGHORN_NODE, LONGHORN_SETTING),
     )
 }

@@ -94,6 +94,11 @@ def volumes(workflow: str) -> str:
     return f"{workflow}-volumes"
 
 
+def boot(run: str) -> str:
+    """ConfigMap: the screenshot and the console of the boot check (written by the pod of `check`)."""
+    return f"{run}-boot"
+
+
 def owner(run: str) -> str:
     """Lease in the namespace of the VM, if that is not the import's: it owns what the run makes there."""
     return f"{run}-owner"

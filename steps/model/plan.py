@@ -417,6 +417,21 @@ class GuestPlan(Document):
         return ("inspect",) if self.inspect else ()
 
 
+class BootCheckPlan(Document):
+    """How to prove that the guest of the new VM has booted."""
+
+    timeout_seconds: Annotated[int, Field(gt=0)] | None = None
+    """Seconds until the judgement; None: by the guest's system."""
+    fall_back: bool = True
+    """Whether a guest that does not boot gets SATA disks and e1000e NICs, once."""
+    tcp_port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    """The port that must accept a connection; None: no port is asked."""
+    address: str = ""
+    """The IP address with that port; empty: that of the pod of the VM."""
+    kubevirt_namespace: str = ""
+    """Where KubeVirt runs, whose virt-handler counts bytes and frames."""
+
+
 class ScratchPlan(Document):
     """The scratch claim of a disk in a cluster."""
 
@@ -462,8 +477,15 @@ class Plan(Document):
     mark: SourceMark = _left_out(SourceMark())
     """How the VM at the source is marked after a success."""
     guest: GuestPlan = _left_out(GuestPlan())
+    boot_check: BootCheckPlan | None = _left_out(None)
+    """None: the import is complete once its VM is started."""
     scratch: ScratchPlan = ScratchPlan()
     profile: str = _left_out("")
     """The profile of the installation that the run began with."""
     pods: PodPlan = _left_out(PodPlan())
     limits: ImportLimits = ImportLimits()
+
+    @property
+    def asked_stages(self) -> tuple[str, ...]:
+        """The stages that this import asks for (`workflows.stages.Stage.asked`)."""
+        return (*self.guest.stages, *(("check",) if self.boot_check is not None else ()))

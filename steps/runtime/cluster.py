@@ -109,6 +109,14 @@ class Cluster(Protocol):
         Bytes that are not UTF-8 are replaced.
         """
 
+    def content(
+        self, kind: Kind, name: str, namespace: str, part: str, *, limit: int, port: int = 0
+    ) -> bytes:
+        """The bytes of a subresource such as `vnc/screenshot`, at most `limit`; never repeated.
+
+        With `port`, the kind is a Pod, and its API server at that port is asked over HTTPS: `proxy/metrics`.
+        """
+
 
 def each(cluster: Cluster, kind: Kind, namespace: str = "") -> Iterator[Object]:
     """The objects one after the other: unlike `find`, it needs little memory for objects of foreign people.

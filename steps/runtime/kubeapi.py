@@ -248,6 +248,25 @@ class ApiCluster:
         answer = self._call("get", _LOG, f"{namespace}/{pod}", read)
         return bytes(answer.data[:limit]).decode(errors="replace")
 
+    def content(
+        self, kind: Kind, name: str, namespace: str, part: str, *, limit: int, port: int = 0
+    ) -> bytes:
+        check_names("get", kind, namespace, name)
+        asked = f"https:{name}:{port}" if port else name
+        path = f"{_resource(kind).path(name=asked, namespace=namespace)}/{part}"  # type: ignore[no-untyped-call]
+        read = partial(self._client.request, "get", path, header_params={"Accept": "*/*"})
+        of_part = kind._replace(plural=f"{kind.plural}/{part.partition('/')[0]}")
+        answer = self._call("get", of_part, f"{namespace}/{name}", read)
+        content = b""
+        try:
+            while len(content) < limit and (chunk := answer.read(limit - len(content))):
+                content += chunk
+        except (HTTPError, OSError) as error:
+            raise _unanswered("get", of_part, f"{namespace}/{name}", error) from None
+        finally:
+            answer.close()
+        return content
+
     def _request(
         self,
         verb: str,
@@ -378,6 +397,11 @@ class RetryingCluster:
 
     def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
         return self._retry(lambda: self._inner.log(pod, namespace, container, lines=lines, limit=limit))
+
+    def content(
+        self, kind: Kind, name: str, namespace: str, part: str, *, limit: int, port: int = 0
+    ) -> bytes:
+        return self._inner.content(kind, name, namespace, part, limit=limit, port=port)
 
     def _retry(self, call: Callable[[], T]) -> T:
         """Repeat while there is no answer, with growing pauses, until the patience or a stop ends it."""

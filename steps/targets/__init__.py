@@ -72,7 +72,7 @@ def in_cluster(
     scratch: Sequence[ClaimNeed] = (),
     volumes: Volumes | None = None,
     workflow: WorkflowRef | None = None,
-) -> Target:
+) -> ClusterTarget:
     """The target in a cluster. The parameters are those of `connect`.
 
     Raises:

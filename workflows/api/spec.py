@@ -18,6 +18,7 @@ from steps.model.plan import Bus, ClusterTarget, DiskForm, Gate, InterfaceModel,
 from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG
 from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
+from workflows.api.boot_check import BootCheckSettings
 from workflows.api.guest import GuestSettings
 from workflows.api.vm import VirtualMachineSettings
 
@@ -506,6 +507,12 @@ class VirtualMachineImportSpec(Model):
         default=None,
         description="What happens with the system on the disks before they are handed to the target. The "
         "default is nothing.",
+        json_schema_extra=STRICT,
+    )
+    boot_check: BootCheckSettings | None = Field(
+        default=None,
+        description="How vmferry proves, after the start of the new VM, that its guest has booted. The "
+        "import has succeeded only after that. An empty object means all defaults. The default is no proof.",
         json_schema_extra=STRICT,
     )
     dry_run: Flag | None = Field(

@@ -201,7 +201,7 @@ class ImportStatus(Reported):
         description="The conditions VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and "
         "VMExportFailed; Succeeded (True, False, or Unknown while it is under way); MappingRulesVerified; "
         "MappingResolved; TargetAdmitted; GuestInspected; Planned; ArgoNotAnswering; WorkflowStalled; "
-        "SourceLeftovers; SourceMarked.",
+        "SourceLeftovers; SourceMarked; BootChecked.",
     )
     new_virtual_machine: Text = Field(
         default="", description="A field of vm-import-controller, which vmferry never sets."

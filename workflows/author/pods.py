@@ -38,6 +38,7 @@ from workflows import argo_names, mounts
 from workflows.author.installation import Installation
 from workflows.stages import (
     BUILD,
+    CHECK,
     CLAIMS,
     HALT,
     RELEASE_SOURCE,
@@ -96,6 +97,7 @@ ARGUMENTS: Final[dict[str, dict[str, str]]] = {
         "--workflow": WORKFLOW,
     },
     "hand-over": {"--workflow": WORKFLOW, "--landed": f"{{{{inputs.parameters.{LANDED}}}}}"},
+    CHECK: {"--workflow": WORKFLOW},
     HALT: {"--outcome": OUTCOME, **WISHES},
     RELEASE_SOURCE: {"--outcome": OUTCOME, "--halt": "{{inputs.parameters.halt}}", **WISHES},
 }

@@ -34,6 +34,7 @@ from workflows.author.pods import (
     volume_inputs,
 )
 from workflows.stages import (
+    CHECK,
     CLAIMS,
     CLEANUP,
     HALT,
@@ -63,18 +64,47 @@ def template(
     way: DiskWay = DiskWay.PULL,
     *,
     guest: bool = False,
+    boot_check: bool = False,
 ) -> Json:
     """The WorkflowTemplate for sources of `kind` and that way of the disks.
 
-    With `guest` it has the stages that work on the guest's system, with all disks of the VM.
+    With `guest` it has the stages that work on the guest's system, with all disks of the VM. With
+    `boot_check` it has the stage `check` (`checked_templates`).
     """
-    stages = stages_for(TargetKind.HARVESTER, way, asked=OF_GUEST if guest else ())
+    asked = (*(OF_GUEST if guest else ()), *((CHECK,) if boot_check else ()))
+    stages = stages_for(TargetKind.HARVESTER, way, asked=asked)
     with _workflow(settings, kind, way, guest=guest) as workflow:
         for stage in stages:
             _stage(stage, settings, kind, _earlier_documents(stage, stages), inspected=guest)
         _dags(graph(stages), stages)
         _exit_handler(stages)
     return _add_missing_fields(workflow.to_dict(), stages, settings)
+
+
+def checked_templates(
+    settings: Installation, way: DiskWay = DiskWay.PULL, *, guest: bool = False
+) -> list[Json]:
+    """What a WorkflowTemplate has in addition for imports with a boot check: `check`, and the DAGs to it.
+
+    The chart adds it where boot checks are allowed. It is the same for all kinds of source. A Workflow
+    chooses it by its entrypoint, so imports without a boot check run exactly the same DAGs as ever.
+    """
+    plain = _by_name(template(settings, way=way, guest=guest))
+    whole = _by_name(template(settings, way=way, guest=guest, boot_check=True))
+    dags = (IMPORT, FINISH)  # from the root to the group that holds the stage
+    renamed = {name: f"{name}{argo_names.CHECKED}" for name in dags}
+    found = [one for name, one in whole.items() if name not in plain]
+    for name in dags:
+        tasks = whole[name]["dag"]["tasks"]
+        dag = {
+            "tasks": [{**task, "template": renamed.get(task["template"], task["template"])} for task in tasks]
+        }
+        found.append({**whole[name], "name": renamed[name], "dag": {**whole[name]["dag"], **dag}})
+    return found
+
+
+def _by_name(document: Json) -> dict[str, Json]:
+    return {one["name"]: one for one in document["spec"]["templates"]}
 
 
 _DESCRIPTIONS: Final = {

@@ -51,6 +51,7 @@ def author(
         },
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
+        entrypoint=argo_names.entrypoint(boot_check=plan.boot_check is not None) or None,
         workflow_template_ref=m.WorkflowTemplateRef(
             name=argo_names.template_name(plan.source.kind, plan.target.way, guest=bool(plan.guest.stages))
         ),

@@ -18,7 +18,7 @@ from steps.model.kinds import GROUP
 from steps.model.plan import DiskWay
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.conditions import TIME
-from workflows.argo_names import way_of
+from workflows.argo_names import is_boot_checked, way_of
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 from workflows.status.packed import is_packed
@@ -76,6 +76,8 @@ class Observed:
     waits: tuple[Wait, ...] = ()
     way: DiskWay = DiskWay.PULL
     """How its disks get to the target, by the name of its template."""
+    boot_checked: bool = False
+    """Whether it has the stage `check`, by its entrypoint."""
     error: str = ""
     """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
@@ -166,6 +168,7 @@ def observe(workflow: object) -> Observed | None:
         holds_place=any(lock.get("holders") for lock in _locks(status, "holding")),
         unreadable=unreadable,
         way=way_of(_text(_mapping(spec.get("workflowTemplateRef")).get("name"))),
+        boot_checked=is_boot_checked(_text(spec.get("entrypoint"))),
         has_phase=bool(_text(status.get("phase"))),
         last_change=_last_change(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),

@@ -12,7 +12,7 @@ from typing import Final
 from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
-from workflows.stages import CHECKS, EXIT_STAGES
+from workflows.stages import CHECK, CHECKS, EXIT_STAGES
 from workflows.status.messages import failure_message, reason_of, summarize
 from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
@@ -116,7 +116,7 @@ def _failure(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) 
 
 def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> ImportPhase:
     """The phase of the import; of several disks the least advanced one counts."""
-    if started and seen.succeeded("start"):
+    if started and seen.succeeded("start") and (not seen.boot_checked or seen.succeeded(CHECK)):
         return ImportPhase.RUNNING
     if is_built(seen, disks):
         return ImportPhase.CREATED

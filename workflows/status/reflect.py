@@ -26,6 +26,7 @@ from workflows.api.status import (
     WorkflowReference,
 )
 from workflows.status import poweredoff
+from workflows.status.boot_checked import with_boot_checked
 from workflows.status.conditions import disk_conditions, import_conditions, mapping_verified, target_admitted
 from workflows.status.inspected import guest_inspected, guest_of
 from workflows.status.observed import Observed, json_list, observe
@@ -182,6 +183,7 @@ def _status_of_run(
     conditions = base.import_conditions
     if not seen.unreadable:
         conditions = import_conditions(conditions, seen, import_, disks, now)
+        conditions = with_boot_checked(conditions, seen, now)
     if shape is not None:
         conditions = put(conditions, mapping_verified(shape.concerns), now)
     if admission := target_admitted(seen.output("admit", None, "admission")):

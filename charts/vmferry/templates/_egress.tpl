@@ -20,6 +20,12 @@ image:
   pods:
     matchLabels: {{ dict $stage "image" | toJson }}
   to: [nameServers, serve]
+{{- if .Values.bootCheck.allowed }}
+check:
+  pods:
+    matchLabels: {{ dict $stage "check" | toJson }}
+  to: [nameServers, kubevirtMetrics, guests]
+{{- end }}
 controller:
   pods:
     matchLabels: {{ merge (dict "app.kubernetes.io/component" "controller") $release | toJson }}
@@ -63,6 +69,21 @@ sources:
       - ipBlock: {{ toJson . }}
       {{- end }}
       {{- range .Values.sourceNetwork.allowed }}
+      - ipBlock: {cidr: {{ include "vmferry.cidr" . | quote }}}
+      {{- end }}
+kubevirtMetrics:
+  - ports:
+      - {protocol: TCP, port: 8443}
+    to:
+      - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ include "vmferry.kubevirtNamespace" . }}}}
+        podSelector: {matchExpressions: [{key: prometheus.kubevirt.io, operator: Exists}]}
+guests:
+  - ports:
+      - protocol: TCP
+    to:
+      - namespaceSelector: {}
+        podSelector: {matchLabels: {kubevirt.io: virt-launcher}}
+      {{- range .Values.bootCheck.networks }}
       - ipBlock: {cidr: {{ include "vmferry.cidr" . | quote }}}
       {{- end }}
 moreForSources: {{ toJson .Values.egress.extra.sources }}

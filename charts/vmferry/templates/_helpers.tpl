@@ -82,6 +82,12 @@ Harvester, and where the API server has no admission policies to limit them, it 
 {{- if or (ne (include "vmferry.disks" .) "pull") .Values.harvester.allowVolumes }}true{{ end -}}
 {{- end }}
 
+{{/* The namespace of KubeVirt, whose metrics the boot check reads. */}}
+{{- define "vmferry.kubevirtNamespace" -}}
+{{- $harvester := .Capabilities.APIVersions.Has "harvesterhci.io/v1beta1" -}}
+{{- .Values.bootCheck.kubevirtNamespace | default (ternary "harvester-system" "kubevirt" $harvester) -}}
+{{- end }}
+
 {{/* Binds a ClusterRole to an identity in the namespaces for imports: (dict "root" $ "role" NAME "identity" NAME). */}}
 {{- define "vmferry.bind" -}}
 {{- $root := .root -}}

@@ -258,9 +258,11 @@ class Actor:
         self._refuse_foreign(CONFIG_MAP, request, action.plan)
         self._put_credentials(action.plan, action.credentials, request, "")
         owner = request["metadata"]["uid"]
-        # The exit handler is the same in all templates, and those of landed disks may be gone by now.
+        # The exit handler is the same in all templates, and those of landed disks or with a boot check may be
+        # gone by now.
         target = action.plan.target.model_copy(update={"way": DiskWay.PULL})
-        plan = action.plan.model_copy(update={"target": target, "guest": GuestPlan()})
+        other = {"target": target, "guest": GuestPlan(), "boot_check": None}
+        plan = action.plan.model_copy(update=other)
         workflow = author(plan, self._options.installation, owner=owner, undo=undo, keep_off=keep_off)
         workflow["metadata"]["name"] = name
         workflow["spec"]["shutdown"] = "Stop"

@@ -10,6 +10,7 @@ from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.argo_names import attempt_of
 from workflows.status import watchdog
+from workflows.status.boot_checked import BOOT_CHECKED, CHECKING
 from workflows.status.inspected import INSPECTED
 from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.marked import MARKED, REMOVED
@@ -63,6 +64,7 @@ def events_between(before: ImportStatus, after: ImportStatus) -> Iterator[EventT
 
 def events_of_both_dialects(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
     """The Events for which `v2v.kubevirt.io` has no word of its own."""
+    yield from _boot_event(before, after)
     yield from _leftovers_event(before, after)
     yield from _restored_event(before, after)
     yield from _marked_event(before, after)
@@ -109,6 +111,14 @@ def _condition_event(before: ImportStatus, after: ImportStatus, kind: str) -> It
         new.message,
         warning=failed or new.status == ConditionStatus.FALSE or new.reason in (RETRYING, REPEATED),
     )
+
+
+def _boot_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """What the boot check has found. A guest that is still watched has no Event."""
+    old, new = find(before.import_conditions, BOOT_CHECKED), find(after.import_conditions, BOOT_CHECKED)
+    if new is None or _key(old) == _key(new) or new.reason == CHECKING:
+        return
+    yield EventText(f"Guest{new.reason}", new.message, warning=new.reason != "Booted")
 
 
 def _leftovers_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:

@@ -140,7 +140,7 @@ def _lines(plan: Plan, machine: Machine, vm: Shape, answer: TargetAnswer) -> Ite
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
     yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
-    asked = plan.guest.stages
+    asked = plan.asked_stages
     yield f"steps: {', '.join(planned_names(plan.target.kind, plan.target.way, asked=asked))}"
     if plan.target.way_reason:
         yield f"disks: {plan.target.way}, because {plan.target.way_reason}"

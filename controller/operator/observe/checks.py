@@ -46,8 +46,17 @@ def cluster_reasons(
 def template_reasons(cluster: Cluster, plan: Plan, options: Options) -> Iterator[str]:
     """Whether the chart has installed the Workflow of the plan's source."""
     template = argo_names.template_name(plan.source.kind, plan.target.way, guest=bool(plan.guest.stages))
-    if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
+    found = cluster.get(WORKFLOW_TEMPLATE, template, options.namespace)
+    if found is None:
         yield f"WorkflowTemplate {options.namespace}/{template} does not exist; install or upgrade the chart"
+        return
+    entrypoint = argo_names.entrypoint(boot_check=plan.boot_check is not None)
+    parts = (found.get("spec") or {}).get("templates") or []
+    if entrypoint and entrypoint not in {part.get("name") for part in parts}:
+        yield (
+            f"WorkflowTemplate {options.namespace}/{template} has no boot check; upgrade the chart with "
+            "bootCheck.allowed=true, or remove spec.bootCheck"
+        )
 
 
 def _classes(cluster: Cluster, plan: Plan) -> Iterator[str]:

@@ -64,19 +64,36 @@ def _stop(cluster: Cluster, machine: Object, stop: Stop, clock: Callable[[], flo
         # `running` and `runStrategy` exclude each other: a person may have set the former.
         change = {"spec": {"running": None, "runStrategy": HALTED}}
         cluster.patch(MACHINE, name, change, namespace)
-    end = clock() + HALT_SECONDS
-    while (current := cluster.get(MACHINE, name, namespace)) is not None and _is_active(current):
+    await_stopped(cluster, name, namespace, stop, clock)
+
+
+def await_stopped(
+    cluster: Cluster,
+    name: str,
+    namespace: str,
+    stop: Stop,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    seconds: float = HALT_SECONDS,
+) -> None:
+    """Wait until a VM that is asked to stop has no instance.
+
+    Raises:
+        StepError: BUSY, after so many seconds.
+    """
+    end = clock() + seconds
+    while (current := cluster.get(MACHINE, name, namespace)) is not None and is_active(current):
         if clock() > end:
             raise StepError(
                 Exit.BUSY,
                 f"VM {namespace}/{name} does not stop",
-                f"after {HALT_SECONDS / 60:g} minutes it is {_printable(current)}",
+                f"after {seconds / 60:g} minutes it is {_printable(current)}",
                 f"stop it by hand: virtctl stop --force --grace-period=0 {name} -n {namespace}",
             )
         stop.sleep(POLL)
 
 
-def _is_active(machine: Object) -> bool:
+def is_active(machine: Object) -> bool:
     """Whether it has a running instance (VirtualMachineStatus.created, .ready in kubevirt.io/api core/v1)."""
     status = machine.get("status") or {}
     return bool(status.get("created") or status.get("ready"))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steps.model.admission import Admission
+from steps.model.booting import BootResult
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import Kind
 from steps.model.machine import Disk, DiskId, Machine
@@ -19,6 +20,7 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.checks.facts import ClaimNeed
+from steps.targets.cluster.boot.check import Aids, BootCheck
 from steps.targets.cluster.completion import NO_WORKFLOW, WorkflowRef
 from steps.targets.cluster.halting import halt
 from steps.targets.cluster.permission import check_permission
@@ -89,6 +91,10 @@ class ClusterTarget(abc.ABC):
 
     def wait(self, shape: Shape) -> None:
         self._vm_objects.wait(shape)
+
+    def check(self, shape: Shape, aids: Aids) -> BootResult:
+        check_permission(self._cluster, self._plan)
+        return BootCheck(self._plan, self._cluster, self._stop, self._vm_objects, aids).run(shape)
 
     def halt(self) -> Sequence[str]:
         return halt(self._plan, self._cluster, self._stop, self._kinds())

@@ -21,6 +21,7 @@ from steps.model.vm_fields import HALTED, check_request, run_strategy
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
 from steps.targets.cluster import markers
+from steps.targets.cluster.boot.fallback import devices_digest
 from steps.targets.cluster.mac_conflict import explain_mac_conflict
 from steps.targets.cluster.ownership import (
     annotations_of,
@@ -127,18 +128,33 @@ class VmObjects:
             raise StepError(Exit.STALE, f"VM {shape.name} is stale", STALE_REASON, REBUILD_REMEDY)
         if not is_handed_over(vm):
             self._check_volumes(vm, shape)
-            metadata = {"annotations": {markers.HANDED_OVER: mark}}
+            notes = {markers.HANDED_OVER: mark}
+            if self._plan.boot_check is not None and shape.start:
+                notes[markers.BOOT_CHECK] = f"{markers.BUILT}{devices_digest(vm)}"
+            metadata = {"annotations": notes}
             with explain_mac_conflict(shape):
                 self._patch_vm(shape.name, {"metadata": metadata, "spec": change})
 
     def wait(self, shape: Shape) -> None:
         """Return when the VM is ready and all its objects are released.
 
+        With a boot check they are not: `check` releases them once the guest has booted.
+
+        Raises:
+            StepError: as `wait_ready`.
+        """
+        self.wait_ready(shape)
+        if self._plan.boot_check is None:
+            self.release(shape)
+
+    def wait_ready(self, shape: Shape) -> None:
+        """Return when the VM is ready.
+
         Raises:
             StepError: UNREACHABLE, with KubeVirt's reasons, if it is not ready in time.
         """
         end, logged = self._clock() + READY_SECONDS, ""
-        while not (status := self._require_vm(shape.name).get("status") or {}).get("ready"):
+        while not (status := self.require_vm(shape.name).get("status") or {}).get("ready"):
             vm_state = describe_vm_status(status)
             if vm_state != logged:
                 log.info(f"machine {shape.name}: {vm_state}")
@@ -148,11 +164,10 @@ class VmObjects:
                 why = f"after {READY_SECONDS / 60:g} minutes KubeVirt reports: {vm_state}"
                 raise StepError(Exit.UNREACHABLE, f"VM {shape.name} is not ready", why, remedy)
             self._stop.sleep(POLL)
-        self.release(shape)
 
     def release(self, shape: Shape) -> None:
         """Remove the import from its objects' owners; the VM last, so that it never loses its volumes."""
-        vm = self._require_vm(shape.name)
+        vm = self.require_vm(shape.name)
         self._volumes.release(shape, vm)
         release_ownership(self._cluster, MACHINE, vm, self._plan)
 
@@ -164,7 +179,7 @@ class VmObjects:
             if self._volumes.is_landing(shape):
                 why = "the hand-over of a disk is not complete"
                 raise StepError(Exit.INVALID, f"VM {shape.name} cannot be created", why, "retry hand-over")
-        return self._require_vm(shape.name)
+        return self.require_vm(shape.name)
 
     def _check_volumes(self, vm: Object, shape: Shape) -> None:
         """Raise StepError unless every disk of the import uses a claim of the import."""
@@ -191,11 +206,14 @@ class VmObjects:
                 try:
                     self._cluster.create(manifest)
                 except ExistsError:  # created meanwhile: by us, with a lost answer, or by others
-                    existing = self._require_vm(manifest["metadata"]["name"])
+                    existing = self.require_vm(manifest["metadata"]["name"])
             if existing is not None:
                 self._cluster.apply(manifest)
-                if markers.STALE in annotations_of(existing):
-                    self._patch_vm(shape.name, {"metadata": {"annotations": {markers.STALE: None}}})
+                # The VM is as the request says again: what an earlier start has shown counts no more.
+                marks = {markers.STALE, markers.BOOT_CHECK, markers.HANDED_OVER}
+                old = marks & annotations_of(existing).keys()
+                if old:
+                    self._patch_vm(shape.name, {"metadata": {"annotations": dict.fromkeys(sorted(old))}})
 
     def _find_vm(self, name: str) -> Object | None:
         """Our VM or None. Raises StepError (CONFLICT) for a foreign VM."""
@@ -205,7 +223,8 @@ class VmObjects:
             refuse_deleting(vm)
         return vm
 
-    def _require_vm(self, name: str) -> Object:
+    def require_vm(self, name: str) -> Object:
+        """Our VM. Raises StepError: INVALID, if it was deleted; the errors for a foreign VM."""
         vm = self._find_vm(name)
         if vm is None:
             raise StepError(Exit.INVALID, f"VM {name} does not exist", "it was deleted", REBUILD_REMEDY)
@@ -238,9 +257,15 @@ def attached_claims(vm: Object) -> dict[str, str]:
 
 
 def is_handed_over(machine: Object) -> bool:
-    """Whether it was handed over: by `start` or `build`, or by a person who started it meanwhile."""
-    started = machine["spec"].get("runStrategy") != HALTED
-    return started or markers.HANDED_OVER in annotations_of(machine)
+    """Whether it was handed over: by `start` or `build`, or by a person who started it meanwhile.
+
+    One that the boot check has stopped, and not started again, is not.
+    """
+    if machine["spec"].get("runStrategy") != HALTED:
+        return True
+    annotations = annotations_of(machine)
+    is_stopped_by_us = annotations.get(markers.BOOT_CHECK) == markers.FALLING_BACK
+    return markers.HANDED_OVER in annotations and not is_stopped_by_us
 
 
 def _refuse_used_and_stale(machine: Object) -> None:

@@ -32,6 +32,7 @@ STAGES: Final = {
     Identity.SERVE: "serve",
     Identity.TARGET: "admit",
     Identity.SCRATCH: "delete-scratch",
+    Identity.BOOT: "check",
 }
 DENIED: Final = "vmferry-steps"
 
@@ -78,11 +79,13 @@ def token_of(lab: Lab, folder: Path, identity: Identity, pod: str = "") -> Token
 @pytest.fixture(scope="module")
 def tokens(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Identity, Token]]:
     lab, folder = chart.lab, tmp_path_factory.mktemp("tokens")
+    chart.install(bootCheck={"allowed": True})
     lab.apply(*(a_pod(lab, identity, stage) for identity, stage in STAGES.items()))
     yield {
         identity: token_of(lab, folder, identity, pod_name(MINE, stage)) for identity, stage in STAGES.items()
     }
     lab.reset()
+    chart.install()
 
 
 def a_pod(lab: Lab, identity: Identity, stage: str) -> Object:
@@ -143,6 +146,8 @@ def writes(lab: Lab, identity: Identity, run: str) -> list[tuple[str, Object]]:
     if identity is Identity.TARGET:
         found += [("create", one) for one in (document(lab, run), claim(lab, run), service(lab, run))]
         found += [("patch", document(lab, run)), ("patch", claim(lab, run))]
+    if identity is Identity.BOOT:
+        found += [(verb, an_object(lab, "ConfigMap", names.boot(run), run)) for verb in ("create", "patch")]
     if identity is Identity.SCRATCH:
         found += [("delete", claim(lab, run)), ("delete", service(lab, run))]
         found += [("delete", an_object(lab, "Pod", pod_name(run, "export"), run))]
@@ -167,7 +172,8 @@ def things(chart: Chart, tokens: dict[Identity, Token]) -> Iterator[None]:
     for run in (MINE, *OTHERS):
         export = a_pod(lab, Identity.DATA, "export")
         export["metadata"] |= {"name": pod_name(run, "export"), "labels": {names.LABEL_RUN: run}}
-        lab.apply(document(lab, run), claim(lab, run), service(lab, run), export)
+        seen = an_object(lab, "ConfigMap", names.boot(run), run)
+        lab.apply(document(lab, run), claim(lab, run), service(lab, run), seen, export)
     yield
     lab.reset()
 

@@ -101,6 +101,26 @@ RULES: Final[tuple[tuple[str, Json, Json, str], ...]] = (  # kind, refused, acce
     (IMPORT, {"target": "vmware"}, {"target": "kubevirt"}, "Unsupported value"),
     (
         IMPORT,
+        {"bootCheck": {"address": "192.0.2.9"}},
+        {"bootCheck": {"address": "192.0.2.9", "tcpPort": 22}},
+        "address has no effect without tcpPort",
+    ),
+    (IMPORT, {"bootCheck": {"tcpPort": 0}}, {"bootCheck": {"tcpPort": 1}}, "greater than or equal to 1"),
+    (IMPORT, {"bootCheck": {"tcpPort": 65536}}, {"bootCheck": {"tcpPort": 65535}}, "less than or equal to"),
+    (
+        IMPORT,
+        {"bootCheck": {"timeoutSeconds": 59}},
+        {"bootCheck": {"timeoutSeconds": 60}},
+        "greater than or equal to 60",
+    ),
+    (
+        IMPORT,
+        {"bootCheck": {"timeoutSeconds": 14401}},
+        {"bootCheck": {"timeoutSeconds": 14400}},
+        "less than or equal to 14400",
+    ),
+    (
+        IMPORT,
         {"approvals": ["start", "start"]},
         {"approvals": ["start", "poweroff"]},
         "approvals names a step twice",
@@ -380,7 +400,8 @@ def is_accepted(spec: Json) -> bool:
     """Whether vmferry makes a plan of the import, for the target that it names."""
     try:
         wanted = TargetKind(spec.get("target") or "kubevirt")
-        settings = Settings(target=wanted, allow_volumes=True, profiles={"dmz": Profile()})
+        own = {"allow_volumes": True, "boot_check": True, "boot_check_networks": None}
+        settings = Settings(target=wanted, profiles={"dmz": Profile()}, **own)
         plan(an_import(**spec), a_source(), settings)
     except (Invalid, ValueError):  # pydantic's error is a ValueError
         return False

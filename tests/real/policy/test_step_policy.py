@@ -192,6 +192,30 @@ def test_a_pod_changes_nothing_of_another_run(policies: Path, other: str) -> Non
     assert [one for one, denied in zip(wanted, found, strict=True) if not denied] == []
 
 
+def test_the_boot_check_keeps_what_it_saw_and_changes_only_the_vm_of_its_own_import(policies: Path) -> None:
+    client = Client(account(Identity.BOOT), {POD_NAME: [pod_name(VICTIM, "check")]})
+    own = thing(names.boot(VICTIM), VICTIM)
+    allowed = (
+        Request("", "configmaps", own),
+        Request("", "configmaps", own, own),
+        Request("kubevirt.io", "virtualmachines", machine(VICTIM), machine(VICTIM)),
+        Request("argoproj.io", "workflowtaskresults", result(VICTIM, "check")),
+    )
+    assert not any(judged(policies, client, *allowed))
+    document = Request("", "configmaps", thing(names.machine(VICTIM), VICTIM))
+    assert all(judged(policies, client, document)), "what later stages read is not its to write"
+    assert all(judged(policies, pod(VICTIM, "admit"), Request("", "configmaps", own)))
+    for other in OTHERS:
+        refused = [
+            Request("", "configmaps", thing(names.boot(other), other)),
+            Request("", "configmaps", thing(names.boot(other), VICTIM)),
+            Request("", "configmaps", own, thing(names.boot(VICTIM), other)),
+        ]
+        if other.rpartition("-g")[0] != VICTIM.rpartition("-g")[0]:
+            refused.append(Request("kubevirt.io", "virtualmachines", machine(other), machine(other)))
+        assert all(judged(policies, client, *refused)), other
+
+
 def test_a_pod_reports_only_the_result_of_its_own_node(policies: Path) -> None:
     found = judged(
         policies, pod(VICTIM, "export"), *(request for stage, request in results(VICTIM) if stage != "export")

@@ -142,6 +142,7 @@ def prepared(folder: Path) -> Iterator[Ground]:
             *("--set-json", f'sourceNetwork.allowed=["{ADDRESS}/32"]'),
             *("--set", "controller.deletionTimeoutSeconds=20"),
             *("--set", "controller.recheckSeconds=15"),
+            *("--set", "bootCheck.allowed=true"),
         )
         admin = server.connect()
         for thing in crds.definitions():

@@ -49,6 +49,7 @@ STAGES: Final = {
     Identity.SERVE: "serve",
     Identity.TARGET: "admit",
     Identity.SCRATCH: "delete-scratch",
+    Identity.BOOT: "check",
 }
 POLICY: Final = "vmferry-steps"
 

@@ -190,3 +190,18 @@ def test_with_an_inspection_it_stands_between_the_stages_of_the_disks(target: Ta
     assert rows.get("serve", ("inspect",)) == ("inspect",)
     others = {stage.name for stage in stages_for(target, embedded=True)}
     assert set(rows) - others == {"inspect"}
+
+
+@pytest.mark.parametrize("target", TargetKind)
+@pytest.mark.parametrize("way", [DiskWay.PULL, DiskWay.LAND])
+def test_a_boot_check_is_the_last_stage_and_changes_no_other(target: TargetKind, way: DiskWay) -> None:
+    plain = stages_for(target, way)
+    checked = stages_for(target, way, asked=["check"])
+    rows = {stage.name: stage for stage in checked}
+    check = rows.pop("check", None)
+    assert tuple(rows.values()) == plain
+    if target is TargetKind.DIRECTORY:
+        assert check is None, "a folder runs no VM"
+    else:
+        assert check is not None
+        assert check.after == ("start",)

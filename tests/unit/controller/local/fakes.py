@@ -16,7 +16,7 @@ from steps.model import names
 from steps.model.collisions import Reservations
 from steps.model.contract import Exit
 from steps.model.machine import Machine
-from steps.model.plan import GuestPlan, TargetKind
+from steps.model.plan import BootCheckPlan, GuestPlan, TargetKind
 from steps.runtime.program import MACHINE
 from tests.unit.builders import a_disk, a_machine, a_plan
 from workflows.stages import Scope, Stage, stages_for
@@ -103,12 +103,14 @@ def exit_codes(
     disks: Sequence[str],
     target: TargetKind = TargetKind.DIRECTORY,
     guest: GuestPlan | None = None,
+    boot_check: BootCheckPlan | None = None,
     /,
     **changed: Sequence[int],
 ) -> dict[str, Sequence[int]]:
     """Every stage of a target succeeds at once, except the given ones (`export_disk_0=[30, 0]`)."""
     asked = guest.stages if guest is not None else ()
-    rows = [stage for stage in stages_for(target, embedded=True, asked=asked) if not stage.gate]
+    stages = stages_for(target, embedded=True, asked=(*asked, *(("check",) if boot_check else ())))
+    rows = [stage for stage in stages if not stage.gate]
     names = [stage.name for stage in rows if stage.scope is not Scope.DISK]
     names += [f"{stage.name} {disk}" for disk in disks for stage in rows if stage.scope is Scope.DISK]
     codes: dict[str, Sequence[int]] = {name: [0] for name in names}
@@ -149,14 +151,17 @@ class Import:
         name: str = "web",
         reservations: Reservations | None = None,
         guest: GuestPlan | None = None,
+        boot_check: BootCheckPlan | None = None,
     ) -> None:
         self.target = target
         self._guest = guest or GuestPlan()
+        self._boot_check = boot_check
         self._reservations = reservations
         self.rundir = RunDir(folder)
         self.disks = tuple(f"disk-{number}" for number in range(disks))
         self._machine = a_machine(disks=tuple(a_disk(number) for number in range(disks)))
-        self.rundir.create(a_plan(kind=target, name=name).model_copy(update={"guest": self._guest}), {})
+        wanted = {"guest": self._guest, "boot_check": boot_check}
+        self.rundir.create(a_plan(kind=target, name=name).model_copy(update=wanted), {})
         self._saved = Saved()
         self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
@@ -175,7 +180,7 @@ class Import:
         """Run to the end; all configured exit codes must be used."""
 
         async def go() -> Phase:
-            codes = exit_codes(self.disks, self.target, self._guest, **changed)
+            codes = exit_codes(self.disks, self.target, self._guest, self._boot_check, **changed)
             return await self.runner(codes).run()
 
         return asyncio.run(go())

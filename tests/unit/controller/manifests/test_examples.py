@@ -10,6 +10,7 @@ import pytest
 
 from controller.manifests.read import Manifests, read
 from controller.manifests.v2v import job_of
+from steps.model.plan import TargetKind
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
@@ -31,7 +32,9 @@ def test_a_file_is_read_completely(path: Path) -> None:
 
 @pytest.mark.parametrize("import_", EVERYTHING.imports.values(), ids=lambda import_: import_.metadata.name)
 def test_an_import_has_its_source_and_a_plan(import_: VirtualMachineImport) -> None:
-    settings = Settings(profiles={"dmz": Profile()})  # as the comment of the example defines it
+    target = TargetKind.DIRECTORY if import_.spec.boot_check is None else TargetKind.HARVESTER
+    # As the comments of the examples say.
+    settings = Settings(target=target, profiles={"dmz": Profile()}, boot_check=True)
     made = plan(import_, source_of(import_, EVERYTHING), settings, mapping_of(import_, EVERYTHING))
     assert made.vm == import_.spec.virtual_machine_name
     assert (made.target.mapping is None) == (import_.spec.import_mapping is None)

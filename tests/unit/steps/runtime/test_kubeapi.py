@@ -12,7 +12,7 @@ import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from steps.model.contract import Exit, StepError, Stopped
-from steps.model.kinds import CLAIM, IMAGE, STORAGE_CLASS
+from steps.model.kinds import CLAIM, IMAGE, INSTANCE_PARTS, POD, STORAGE_CLASS
 from steps.runtime import kubeapi
 from steps.runtime.cluster import ChangedError, ExistsError, failure
 from steps.runtime.kubeapi import ApiCluster, RetryingCluster
@@ -461,3 +461,48 @@ def test_a_log_of_a_pod_with_a_bad_name_is_not_requested(server: Server, api: Ap
     with pytest.raises(StepError):
         api.log("../secrets/x", "vmferry", "main", lines=7, limit=20)
     assert server.asked == []
+
+
+def test_the_content_of_a_subresource_is_read_with_a_bound(server: Server, api: ApiCluster) -> None:
+    server.answers = [(200, b"\x89PNG" + b"x" * 5000)]
+    found = api.content(INSTANCE_PARTS, "web", "shop", "vnc/screenshot", limit=1000)
+    assert found == b"\x89PNG" + b"x" * 996
+    ((method, path, _, _),) = server.asked
+    where = "namespaces/shop/virtualmachineinstances/web/vnc/screenshot"
+    assert (method, path) == ("GET", f"/apis/subresources.kubevirt.io/v1/{where}")
+
+
+def test_a_port_of_a_pod_is_asked_through_the_api_server(server: Server, api: ApiCluster) -> None:
+    server.answers = [(200, b"metrics")]
+    assert api.content(POD, "handler", "kubevirt", "proxy/metrics", limit=1000, port=8443) == b"metrics"
+    ((_, path, _, _),) = server.asked
+    assert path == "/api/v1/namespaces/kubevirt/pods/https:handler:8443/proxy/metrics"
+
+
+def test_content_that_may_not_be_read_names_the_right(server: Server, api: ApiCluster) -> None:
+    words = (
+        'User "sa" cannot get resource "virtualmachineinstances/vnc" in API group "subresources.kubevirt.io"'
+    )
+    server.answers = [(403, status("Forbidden", words))]
+    with pytest.raises(StepError) as caught:
+        api.content(INSTANCE_PARTS, "web", "shop", "vnc/screenshot", limit=1000)
+    assert caught.value.code is Exit.DENIED
+    assert "get on virtualmachineinstances/vnc.subresources.kubevirt.io" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace"), [("../x", "shop"), ("web", "shop/../../x"), ("web?a=b", "shop")]
+)
+def test_content_with_a_bad_name_is_not_requested(
+    server: Server, api: ApiCluster, name: str, namespace: str
+) -> None:
+    with pytest.raises(StepError):
+        api.content(INSTANCE_PARTS, name, namespace, "vnc/screenshot", limit=1000)
+    assert server.asked == []
+
+
+def test_content_is_asked_once_even_if_nobody_answers(server: Server, api: ApiCluster) -> None:
+    server.answers = [(503, status("ServiceUnavailable", "virt-api starts")), (200, b"late")]
+    with pytest.raises(StepError):
+        RetryingCluster(api, FakeTime(), 120).content(POD, "x", "default", "log", limit=10)
+    assert len(server.asked) == 1

@@ -94,7 +94,7 @@ def fields(node: Json, path: str = "") -> list[tuple[str, Json]]:
     return found + (fields(node["items"], f"{path}[]") if "items" in node else [])
 
 
-OWN: Final = (".spec.virtualMachine.", ".spec.markSource.", ".spec.guest.")
+OWN: Final = (".spec.virtualMachine.", ".spec.markSource.", ".spec.guest.", ".spec.bootCheck.")
 """Below fields of vmferry's own in a lenient kind: what is there is strict."""
 
 

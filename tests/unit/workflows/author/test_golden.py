@@ -82,7 +82,8 @@ def test_golden(path: Path) -> None:
 def test_module_writes_the_files_of_the_chart(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "workflows.author.chart", "--chart", str(tmp_path)], check=True)
     made, shipped = (
-        {one.name: one.read_text() for one in at.iterdir()} for at in (tmp_path, CHART / "files")
+        {str(one.relative_to(at)): one.read_text() for one in at.rglob("*.yaml")}
+        for at in (tmp_path, CHART / "files")
     )
     assert made == shipped
 

@@ -76,6 +76,8 @@ class FakeCluster(Cluster):
     """Whether the current request is a dry run."""
     logs: dict[tuple[str, str], str] = field(default_factory=dict)
     """Logs by namespace and name of the pod."""
+    contents: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    """The bytes of subresources by namespace, name and part; others do not exist."""
     reconcilers: list[Callable[[FakeCluster], None]] = field(default_factory=list)
     """Controllers: called before every read."""
 
@@ -176,6 +178,16 @@ class FakeCluster(Cluster):
             assert container in [one["name"] for one in there["spec"]["containers"]]
             tail = self.logs.get((namespace, pod), "").splitlines(keepends=True)[-lines:]
             return "".join(tail).encode()[:limit].decode(errors="replace")
+
+    def content(
+        self, kind: Kind, name: str, namespace: str, part: str, *, limit: int, port: int = 0
+    ) -> bytes:
+        of_part = kind._replace(plural=f"{kind.plural}/{part.partition('/')[0]}")
+        with _Request(self, Call("get", of_part, namespace, name)) as request:
+            found = self.contents.get((namespace, f"{name}:{port}" if port else name, part))
+            if found is None:
+                raise request.failure(404, "NotFound", f'{kind.resource} "{name}" not found')
+            return found[:limit]
 
     # --- for tests, and for the stand-ins of controllers
 
