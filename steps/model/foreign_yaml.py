@@ -24,20 +24,32 @@ def load(text: str, *, aliases: bool = False) -> Any:
         ValueError: with the reason, as the words in a bracket.
     """
     from ruamel.yaml import YAML  # noqa: PLC0415 - few imports need a parser
+    from ruamel.yaml.composer import Composer  # noqa: PLC0415
     from ruamel.yaml.events import AliasEvent  # noqa: PLC0415
+
+    class WithoutAliases(Composer):
+        """Refuses the first alias. A look at all events before would take a minute for a deep text."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.parser.check_event(AliasEvent):
+                raise _AliasError
+            return super().compose_node(parent, index)
 
     if aliases and MERGE in text:
         raise ValueError("merge keys are not supported")
+    yaml = YAML(typ="safe", pure=True)
+    if not aliases:
+        yaml.Composer = WithoutAliases
     try:
-        has_alias = not aliases and any(
-            isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)
-        )
-        found = None if has_alias else YAML(typ="safe", pure=True).load(text)
+        return yaml.load(text)
+    except _AliasError:
+        raise ValueError("aliases are not supported") from None
     except Exception as error:  # the parser also raises OverflowError, IndexError, RecursionError and others
         raise ValueError(type(error).__name__) from None
-    if has_alias:
-        raise ValueError("aliases are not supported")
-    return found
+
+
+class _AliasError(Exception):
+    """A part occurs in several places."""
 
 
 def scalar(value: Any) -> str:
