@@ -25,7 +25,7 @@ demo: ## Import a VM into ./demo and boot it; SOURCE=vmware (default), openstack
 	@$(BIN)/vmferry demo --into demo $(if $(SOURCE),--source $(SOURCE))
 
 test: ## Run check, then every test that needs no cluster (installs what is missing)
-	@$(PREPARE) packages python vcenter guest libguestfs kubevirt crds policies helm openstack ovirt
+	@$(PREPARE) packages python vcenter guest libguestfs v2v kubevirt crds policies helm openstack ovirt
 	@$(MAKE) --no-print-directory check
 	@tests/real/openstack/with-services $(BIN)/pytest -n $(REAL_JOBS) --dist=worksteal --ignore=tests/unit
 

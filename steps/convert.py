@@ -102,6 +102,11 @@ def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
         return
     out = scratch.landing(context.scratch, target_format)
     landed = Landed.load(out)
+    if LandingFiles(out).is_adapted(landed) and scratch.ready(context.scratch).exists():
+        log.info(
+            f"{landed.path.name} is left as it is: an earlier attempt has begun to adapt the guest on it"
+        )
+        return
     prepared = ensure_format(
         landed, out, target_format, disk.capacity, report=progress.update, stop=context.stop
     )

@@ -19,6 +19,7 @@ from typing import Final
 
 from steps.disk import qemu
 from steps.disk.volume import RAW, Volume
+from steps.guest.keys import read_keys
 from steps.guest.run import DiskImage, read_facts
 from steps.model import scratch
 from steps.model.concerns import warn
@@ -38,6 +39,7 @@ EPILOG: Final = """\
 examples:
   python -m steps.inspect --disks /scratch
   python -m steps.inspect --disks /scratch --volumes /volumes
+  python -m steps.inspect --disks /scratch --keys /run/keys
 
 results among the outputs: guest.json (system, drivers, verdict, concerns), guest (the same for a Workflow)
 """
@@ -54,6 +56,8 @@ def arguments() -> Arguments:
         metavar="DIR",
         help="folder with the volume of each disk that landed on one: a folder, or a block device",
     )
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="folder with a file for each key of LUKS")
+    parser.add_argument("--scripts", type=Path, metavar="DIR", help="not used: only adapt installs scripts")
     return parser
 
 
@@ -86,8 +90,10 @@ def _inspected(context: Context, disks: DiskFolders, progress: Progress) -> Gues
 
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as sized:
         images = disks.images(Path(sized))
-        facts = read_facts(images, Path(folder), report=report, stop=context.stop)
-    return judged(facts, _files(disks.machine, images, facts.devices))
+        keys = read_keys(context.arguments.keys)
+        facts = read_facts(images, Path(folder), report=report, stop=context.stop, keys=keys)
+    files = disk_files(disks.machine, images, facts.devices)
+    return judged(facts, files, context.plan().guest.root)
 
 
 def not_inspected(why: str) -> Guest:
@@ -169,7 +175,8 @@ def _size(device: Path) -> int:
         return opened.seek(0, os.SEEK_END)
 
 
-def _files(machine: Machine, images: Sequence[DiskImage], devices: Sequence[str]) -> list[DiskFile]:
+def disk_files(machine: Machine, images: Sequence[DiskImage], devices: Sequence[str]) -> list[DiskFile]:
+    """The inspected files, with the names of their devices."""
     rows = zip(machine.disks, images, devices, strict=False)
     return [
         DiskFile(device=device, name=disk.id, format=image.format, size=disk.capacity)

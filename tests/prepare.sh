@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a Debian host for `make demo` and `make test`; a second call takes a moment.
-#   prepare.sh packages python docs mutants vcenter guest libguestfs kubevirt crds policies helm buildah syft openstack ovirt
+#   prepare.sh packages python docs mutants vcenter guest libguestfs v2v kubevirt crds policies helm buildah syft openstack ovirt
 #   any of these, in this order
 # Everything is under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
@@ -47,6 +47,13 @@ missing() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
+missing_v2v() {
+  local name
+  while read -r name; do
+    dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null | grep -q 'install ok installed' || echo "$name"
+  done < <(grep -v '^#' tests/real/adaptation/packages.txt)
+}
+
 missing_libguestfs() {
   local name
   while read -r name; do
@@ -71,6 +78,11 @@ install() { # keeps Debian packages from starting services
 packages() { install_what missing; }
 
 libguestfs() { install_what missing_libguestfs; } # looks into disks; large, so the demo does without it
+
+v2v() { # adapts guests: virt-v2v and what it opens disks with, in addition to libguestfs
+  libguestfs
+  install_what missing_v2v
+}
 
 install_what() { # install_what COMMAND: the packages that it prints
   local names
@@ -167,10 +179,10 @@ guest() { # prints its own progress and skips what is unchanged
 }
 
 [ $# -gt 0 ] ||
-  die "usage: $0 packages|python|docs|mutants|vcenter|guest|libguestfs|kubevirt|crds|policies|helm|buildah|syft|openstack|ovirt ..."
+  die "usage: $0 packages|python|docs|mutants|vcenter|guest|libguestfs|v2v|kubevirt|crds|policies|helm|buildah|syft|openstack|ovirt ..."
 for what in "$@"; do
   case $what in
-  packages | python | docs | mutants | vcenter | guest | libguestfs | kubevirt | crds | policies | helm | buildah | syft | openstack | ovirt) "$what" ;;
+  packages | python | docs | mutants | vcenter | guest | libguestfs | v2v | kubevirt | crds | policies | helm | buildah | syft | openstack | ovirt) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -12,6 +13,8 @@ from steps.model import inventory_path
 from steps.model.kinds import API_VERSION
 from steps.model.naming import DNS_LABEL, normalise, shown
 from steps.model.plan import (
+    Adapt,
+    AgentPlan,
     Attachment,
     Bus,
     CpuTopology,
@@ -31,10 +34,12 @@ from steps.model.plan import (
     Spelling,
     TargetKind,
     TargetPlan,
+    WhenNotAdaptable,
 )
 from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG, SourceMark
 from steps.model.sources import SourceKind
 from workflows import boot_checks, import_mapping, profiles, texts, vm_settings, ways
+from workflows.api.guest import GuestSettings, WantedAgent
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
@@ -54,6 +59,7 @@ GRACE_SECONDS: Final = 60
 _NOT_IN_MARKS: Final = frozenset("/,%\\")
 """Characters that a source refuses in a name or a tag: vSphere escapes them in names, and Nova refuses two of
 them in tags (nova/api/openstack/compute/server_tags.py)."""
+_DEVICE: Final = re.compile(r"/dev/[A-Za-z0-9._/+-]{1,120}")
 MOST_NETWORKS: Final = 64
 MOST_DISKS: Final = 256
 """Rows of a mapping. A VM of vSphere has at most 10 NICs and 256 disks."""
@@ -299,11 +305,56 @@ def form_reasons(
 
 def guest_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterator[str]:
     """What is asked for about the guest, and cannot be done here."""
-    if spec.guest is not None and spec.guest.inspect and settings.mounts_claims and not settings.guest:
+    wanted = spec.guest
+    if wanted is None:
+        return
+    adapts = wanted.adapt not in (None, Adapt.NEVER)
+    if settings.mounts_claims and adapts:
+        yield (
+            f"spec.guest.adapt is {wanted.adapt}, but in a cluster vmferry cannot adapt guests yet; remove "
+            "it, or import with `vmferry run`"
+        )
+    elif settings.mounts_claims and wanted.inspect and not settings.guest:
         yield (
             "spec.guest.inspect is true, but this installation has no image for it; remove it, or ask its "
             "administrator to set the chart's value guest.enabled"
         )
+    if settings.mounts_claims and not adapts and wanted.keys is not None:
+        yield (
+            "spec.guest.keys is set, but in a cluster vmferry cannot open encrypted devices yet; remove it, "
+            "or import with `vmferry run`"
+        )
+    if adapts and wanted.inspect is False:
+        yield (
+            f"spec.guest.inspect is false, but spec.guest.adapt is {wanted.adapt}, which needs an "
+            "inspection; remove spec.guest.inspect"
+        )
+    yield from _unused_guest_fields(wanted, adapts=adapts)
+    for name, reference in (("keys", wanted.keys), ("firstBoot", wanted.first_boot)):
+        if reference is not None:
+            yield from texts.bad_name(f"spec.guest.{name}.name", reference.name)
+            if not reference.name:
+                yield f"spec.guest.{name}.name is empty: write the name of the object"
+    if wanted.root and not _DEVICE.fullmatch(wanted.root):
+        yield (
+            f"spec.guest.root {shown(wanted.root)} is not a device: write it as `vmferry inspect` names it, "
+            "such as /dev/sda2"
+        )
+
+
+def _unused_guest_fields(wanted: GuestSettings, *, adapts: bool) -> Iterator[str]:
+    """Fields without effect: whoever writes one expects that something happens."""
+    fields: dict[str, object] = {
+        "firstBoot": wanted.first_boot,
+        "agent": wanted.agent,
+        "whenNotAdaptable": wanted.when_not_adaptable,
+    }
+    for name, value in fields.items():
+        if value is not None and not adapts:
+            yield f"spec.guest.{name} has no effect without spec.guest.adapt: auto or always; remove it"
+    for name, text in (("root", wanted.root), ("keys", wanted.keys)):
+        if text and not adapts and not wanted.inspect:
+            yield f"spec.guest.{name} has no effect without spec.guest.inspect or adapt; remove it"
 
 
 def _late_reasons(spec: VirtualMachineImportSpec, settings: Settings, target: TargetPlan) -> Iterator[str]:
@@ -323,9 +374,12 @@ _IN_RELEASE: Final = (
 
 def guest_plan(spec: VirtualMachineImportSpec, settings: Settings, target: TargetPlan) -> GuestPlan:
     """What happens with the guest's system. Disks that land are looked into unless the import says no."""
-    wanted = spec.guest.inspect if spec.guest is not None else None
-    if wanted is not None:
-        return GuestPlan(inspect=wanted)
+    wanted = spec.guest or GuestSettings()
+    given = {"root": wanted.root, "has_keys": wanted.keys is not None}
+    if wanted.adapt not in (None, Adapt.NEVER):
+        return _adapted(wanted, settings)
+    if wanted.inspect is not None:
+        return GuestPlan(inspect=wanted.inspect, **given)
     if target.way is not DiskWay.LAND:
         return GuestPlan()
     if not settings.guest:
@@ -334,6 +388,22 @@ def guest_plan(spec: VirtualMachineImportSpec, settings: Settings, target: Targe
         return GuestPlan(why=_IN_RELEASE)
     return GuestPlan(
         inspect=True, optional=True, why="the disks land on their volumes; spec.guest.inspect: false omits it"
+    )
+
+
+def _adapted(wanted: GuestSettings, settings: Settings) -> GuestPlan:
+    adapt = wanted.adapt or Adapt.NEVER
+    default = WhenNotAdaptable.FAIL if adapt is Adapt.ALWAYS else WhenNotAdaptable.CONTINUE
+    agents = {WantedAgent.FIRST_BOOT: AgentPlan.FIRST_BOOT, WantedAgent.NONE: AgentPlan.NONE}
+    return GuestPlan(
+        inspect=True,
+        adapt=adapt,
+        root=wanted.root,
+        when_not_adaptable=wanted.when_not_adaptable or default,
+        agent=agents[wanted.agent] if wanted.agent is not None else AgentPlan.IF_CONVERTED,
+        has_keys=wanted.keys is not None,
+        has_scripts=wanted.first_boot is not None,
+        virtio_win=settings.virtio_win,
     )
 
 

@@ -89,6 +89,8 @@ class Settings(Document):
     """Whether the installation has the image `guest`, with which its pods look into disks."""
     release: str = ""
     """The namespace of the installation; empty if there is none."""
+    virtio_win: str = ""
+    """The folder or the ISO image with the drivers for Windows (virtio-win); empty: there is none."""
     mounts_claims: bool = True
     """Whether the stages run as pods, which can mount the claims of the cluster."""
     local_files: bool = False

@@ -119,6 +119,8 @@ class Stage:
     """Whether every disk of the VM is mounted: its scratch, or its volume with the records of the landing."""
     writes: bool = False
     """Whether such a stage changes the disks. Else they are mounted read-only."""
+    guest_inputs: bool = False
+    """Whether it gets the keys of encrypted devices, and the scripts for the first start."""
     asked: bool = False
     """Whether it runs only if the import asks for it (`steps.model.plan.Plan.asked_stages`)."""
     answer: str = ""
@@ -242,14 +244,28 @@ STAGES: Final[tuple[Stage, ...]] = (
         in_transfer=True,
         volume=True,
         scratches=True,
+        guest_inputs=True,
         asked=True,
         documents=("guest.json",),
         outputs=(GUEST_OUTPUT,),
     ),
     Stage(
+        "adapt",
+        "Change the guest on the disks so that it works in its new VM: drivers, names of NICs, boot loader",
+        after=("inspect",),
+        identity=Identity.GUEST,
+        image=Image.GUEST,
+        in_transfer=True,
+        scratches=True,
+        writes=True,
+        guest_inputs=True,
+        asked=True,
+        documents=("guest.json", "adapted.json"),
+    ),
+    Stage(
         "serve",
         "Serve the disk with nginx until the target has downloaded it",
-        after=("inspect",),
+        after=("adapt",),
         identity=Identity.SERVE,
         scope=Scope.DISK,
         image=Image.SERVE,
@@ -264,7 +280,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage(
         "image",
         "Create an image from the disk at the target and wait until it is ready",
-        after=("inspect",),
+        after=("adapt",),
         identity=Identity.TARGET,
         scope=Scope.DISK,
         image=Image.TARGET,
@@ -416,7 +432,7 @@ _IF_ALL_LAND: Final = (
 The names of its claims are known before, and the VM cannot run before `hand-over` has made them. So `build`
 runs while the VM is shut down and its disks are copied, and costs no downtime.
 """
-_IF_ASKED: Final = (_row("hand-over", after=("inspect",)),)
+_IF_ASKED: Final = (_row("hand-over", after=("adapt",)),)
 """Other rows if a stage with all disks is asked for: the disks wait for each other. What it finds decides the
 buses of the VM, so `build` comes after it in any case, and costs downtime."""
 

@@ -18,12 +18,12 @@ from controller.local.rundir import RunDir
 from controller.local.tempdir import temporary_folder
 from steps.disk import qemu
 from steps.disk.guesses import HEAD_BYTES, guess
-from steps.guest import run
+from steps.guest import run, v2v
 from steps.guest.run import DiskImage
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.guest import DiskFile
 from steps.model.guest_judge import judged
-from steps.model.plan import Plan
+from steps.model.plan import Adapt, Plan
 from steps.model.scratch import Ready
 from steps.runtime.stop import Stop
 
@@ -106,13 +106,19 @@ def _signals(stop: Stop) -> Iterator[None]:
 
 
 def require_tools(plans: Iterable[Plan]) -> None:
-    """Refuse imports that ask for an inspection where it is not possible, before anything is changed.
+    """Refuse imports that ask for an inspection or adaptation where it is not possible, before any change.
 
     Raises:
         StepError: INVALID.
     """
+    plans = list(plans)
     if any(plan.guest.inspect for plan in plans):
         run.require()
+    if any(plan.guest.adapt is not Adapt.NEVER for plan in plans):
+        v2v.require()
+    for plan in plans:
+        if plan.guest.virtio_win and plan.guest.adapt is not Adapt.NEVER:
+            v2v.require_windows(Path(plan.guest.virtio_win))
 
 
 class _Progress(contextlib.AbstractContextManager["_Progress"]):

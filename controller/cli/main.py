@@ -88,6 +88,16 @@ MappingFile = Annotated[
     ),
 ]
 
+VirtioWin = Annotated[
+    Path | None,
+    typer.Option(
+        "--virtio-win",
+        metavar="PATH",
+        help="Folder or ISO image of virtio-win, with the drivers for Windows guests that spec.guest.adapt "
+        "converts.",
+    ),
+]
+
 SourceWait = Annotated[
     int,
     typer.Option(
@@ -136,6 +146,7 @@ def run(
         ),
     ] = FIRST_DELAY,
     source_wait: SourceWait = SOURCE_WAIT,
+    virtio_win: VirtioWin = None,
     yes: Yes = False,
     output: Output = OutputFormat.TABLE,
 ) -> int:
@@ -164,6 +175,7 @@ def run(
         cpu_topology=cpu_topology,
         disks=disks,
         source_wait_seconds=source_wait,
+        virtio_win=str(virtio_win.absolute()) if virtio_win is not None else "",
     )
     given, mappings = selecting.read_manifests(filename or []), _mapping_choice(mapping_file)
     if given.plans:
@@ -203,6 +215,7 @@ def retry(
         int | None,
         typer.Option(min=0, help="Another value for `run --source-wait`; without it the value stays."),
     ] = None,
+    virtio_win: VirtioWin = None,
     namespace: Annotated[
         str, typer.Option("-n", "--namespace", help="Retry the import NAME of this namespace in the cluster.")
     ] = "",
@@ -227,15 +240,19 @@ def retry(
         return cluster.request(str(folder), namespace, changes.retry, plan_changes.retry, output)
     cluster.refuse_a_name(folder, "retry")
     given = _jobs(filename) if filename else []
-    new_credentials = {_import_key(job.plan): job.credentials for job in given}
+    new_jobs = {_import_key(job.plan): job for job in given}
     rundirs = imports.find(folder)
     if filename:
-        _refuse_unmatched(rundirs, new_credentials)
-    runs = [imports.reopen(rundir, new_credentials.get(_import_key(_plan(rundir)))) for rundir in rundirs]
+        _refuse_unmatched(rundirs, new_jobs)
+    chosen = [(rundir, new_jobs.get(_import_key(_plan(rundir)))) for rundir in rundirs]
+    runs = [imports.reopen(rundir, job.credentials if job else None, job) for rundir, job in chosen]
     reopened = [run for run in runs if run is not None]
     if source_wait is not None:
         for run in reopened:
             imports.set_source_wait(run.rundir, source_wait)
+    if virtio_win is not None:
+        for run in reopened:
+            imports.set_virtio_win(run.rundir, virtio_win)
     return _carry_out(reopened, retry_delay, output)
 
 

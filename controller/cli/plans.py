@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from controller.assess.texts import visible
-from controller.cli import confirmation, dryrun, summary, tables
+from controller.cli import confirmation, dryrun, inspection, summary, tables
 from controller.cli.app import OutputFormat, dump, err, print_warning, write
 from controller.cli.dryrun import DryRunResult
 from controller.cli.selecting import MOST_SHOWN, embedded
@@ -81,6 +81,7 @@ def run(
     vms = _select(of, before)
     jobs = planned.jobs(of, vms)
     resolve.refuse_landing(jobs.values())
+    inspection.require_tools([job.plan for job in jobs.values()])
     target = None
     if settings.target is not TargetKind.DIRECTORY:
         target = cluster_target.from_environment(os.environ)

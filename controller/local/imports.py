@@ -115,6 +115,7 @@ def create_one(job: Job, rundir: RunDir, target: ClusterTarget | None) -> Embedd
     try:
         lock = take_lock(rundir)
         rundir.create(job.plan, job.credentials)
+        rundir.write_guest_inputs(job.keys, job.scripts)
         if target is not None:
             save(rundir, target)
     except OSError as error:
@@ -155,13 +156,17 @@ def create_or_reopen(job: Job, rundir: RunDir, target: ClusterTarget | None) -> 
         StepError: as `create` and `reopen`.
     """
     if rundir.state.exists() and not rundir.is_untouched():
-        return reopen(rundir, job.credentials)
+        return reopen(rundir, job.credentials, job)
     rundir.require_free()
     return create_one(job, rundir, target)
 
 
-def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> EmbeddedRun | None:
+def reopen(
+    rundir: RunDir, credentials: dict[str, bytes] | None = None, job: Job | None = None
+) -> EmbeddedRun | None:
     """Reopen an import that failed or whose runner was killed; None if it has succeeded.
+
+    `job` has other keys and scripts for the guest than those of the run; None: they stay.
 
     One whose VM was started at its source begins again from preflight: what was copied is stale.
 
@@ -176,6 +181,8 @@ def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Embed
         return None
     if credentials is not None:
         rundir.write_credentials(credentials)
+        if job is not None:
+            rundir.write_guest_inputs(job.keys, job.scripts)
     elif not rundir.credentials.exists():
         raise StepError(
             Exit.INVALID,
@@ -197,6 +204,13 @@ def set_source_wait(rundir: RunDir, seconds: int) -> None:
     plan = Plan.load(rundir.request / PLAN)
     changed = plan.source.model_copy(update={"wait_seconds": seconds})
     plan.model_copy(update={"source": changed}).save(rundir.request / PLAN)
+
+
+def set_virtio_win(rundir: RunDir, path: Path) -> None:
+    """Name another virtio-win for an import; the caller holds the lock."""
+    plan = Plan.load(rundir.request / PLAN)
+    changed = plan.guest.model_copy(update={"virtio_win": str(path.absolute())})
+    plan.model_copy(update={"guest": changed}).save(rundir.request / PLAN)
 
 
 def take_lock(rundir: RunDir) -> int:

@@ -140,8 +140,15 @@ class Launcher:
         argv += ["--disks", str(self._rundir.scratches)] if stage.scratches and not program else []
         if program:
             return argv
+        argv += self._guest_inputs() if stage.guest_inputs else []
         argv += self.options.get(stage.name, ())
         return [*argv, *(self._cluster.arguments(stage, disk) if self._cluster else [])]
+
+    def _guest_inputs(self) -> list[str]:
+        """The options with the folders of keys and scripts, if the import has some."""
+        keys, scripts = self._rundir.keys, self._rundir.scripts
+        argv = ["--keys", str(keys)] if keys.exists() else []
+        return [*argv, "--scripts", str(scripts)] if scripts.exists() else argv
 
     async def _follow(
         self, process: asyncio.subprocess.Process, progress: Path, on_progress: OnProgress, name: str

@@ -35,6 +35,9 @@ class RunDir:
         self.state = self.root / STATE
         self.request = self.notes / "request"
         self.credentials = self.notes / "credentials"
+        self.keys = self.notes / "keys"
+        self.scripts = self.notes / "scripts"
+        """What the guest gets: passphrases of its disks, and scripts for its first start."""
         self.logs = self.notes / "logs"
         self._reserve = self.notes / "reserve"
 
@@ -123,6 +126,17 @@ class RunDir:
     def delete_credentials(self) -> None:
         shutil.rmtree(self.credentials, ignore_errors=True)
 
+    def write_guest_inputs(self, keys: Mapping[str, bytes], scripts: Mapping[str, bytes]) -> None:
+        """Keep the keys and scripts of the guest likewise. An empty mapping has no folder."""
+        self.delete_guest_inputs()
+        for folder, files in ((self.keys, keys), (self.scripts, scripts)):
+            if files:
+                write_credentials(folder, files)
+
+    def delete_guest_inputs(self) -> None:
+        for folder in (self.keys, self.scripts):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def load(self) -> dict[str, Any]:
         """The state as the last runner left it."""
         self.require_import()
@@ -180,6 +194,7 @@ class RunDir:
     def delete_leftovers(self) -> None:
         """Delete what a succeeded import no longer needs: credentials, scratch, reserved space."""
         self.delete_credentials()
+        self.delete_guest_inputs()
         shutil.rmtree(self.notes / "scratch", ignore_errors=True)
         self._reserve.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from controller.local.process import Launcher, StepResult, title
 from controller.local.record import Record
 from controller.local.rundir import RunDir
 from controller.units import size
+from steps.model.adapted import ADAPTED, Adapted
 from steps.model.booting import Verdict, concerns_of
 from steps.model.collisions import Reservations
 from steps.model.contract import Exit, StepError, is_retryable
@@ -368,7 +369,10 @@ class Runner:
             return
         guest = Guest.load(document)
         self._warn(f"guest: {guest.verdict.text}")
-        for concern in guest.concerns:
+        adapted = self._adapted()
+        for line in adapted.done if adapted else ():
+            self._warn(f"adapted: {line}")
+        for concern in (*guest.concerns, *(adapted.concerns if adapted else ())):
             if concern.severity is Severity.WARN and concern.message != guest.verdict.text:
                 self._warn(f"guest: {concern}")
 
@@ -382,6 +386,10 @@ class Runner:
             self._warn(f"boot check: {result.message}")
         for concern in concerns_of(result):
             self._warn(f"boot check: {concern}")
+
+    def _adapted(self) -> Adapted | None:
+        document = self._rundir.request / ADAPTED
+        return Adapted.load(document) if document.exists() else None
 
     def _warn_of_admission(self) -> None:
         """Warn about changes that the target would make, and about what could not be checked."""

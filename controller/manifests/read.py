@@ -23,7 +23,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP, V2V_GROUP
 from workflows.api.mapping import ImportMapping
 from workflows.api.migration_plan import MigrationPlan
-from workflows.api.resources import Secret, VirtualMachineImport
+from workflows.api.resources import ConfigMap, Secret, VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
 from workflows.api.v2v import ResourceMapping, V2vImport
 
@@ -46,6 +46,8 @@ class Manifests:
     v2v_imports: dict[Key, V2vImport] = field(default_factory=dict)
     """Imports of `v2v.kubevirt.io`, and their mappings."""
     mappings: dict[Key, ResourceMapping] = field(default_factory=dict)
+    config_maps: dict[Key, tuple[str, Any]] = field(default_factory=dict)
+    """Their lines and contents. Only those that an import names are read (`config_map`)."""
     ignored: list[str] = field(default_factory=list)
     """Objects of other kinds, to report to the user."""
     converted: list[str] = field(default_factory=list)
@@ -79,7 +81,35 @@ def read(names: Iterable[str]) -> Manifests:
             manifests.converted += [f"{where}: {used}", *migration.warnings]
     if faults:
         raise InvalidManifestsError(faults)
+    _use_config_maps(manifests)
     return manifests
+
+
+def _use_config_maps(manifests: Manifests) -> None:
+    """Report no ConfigMap as ignored that an import names."""
+    for (namespace, _), import_ in manifests.imports.items():
+        guest = import_.spec.guest
+        name = guest.first_boot.name if guest is not None and guest.first_boot is not None else ""
+        line = f"{manifests.config_maps.get((namespace, name), ('', None))[0]}: ConfigMap"
+        if line in manifests.ignored:
+            manifests.ignored.remove(line)
+
+
+def config_map(manifests: Manifests, namespace: str, name: str) -> ConfigMap | None:
+    """A ConfigMap of the manifests; None if it is not given.
+
+    Raises:
+        InvalidManifestsError: it is malformed.
+    """
+    here, document = manifests.config_maps.get((namespace, name), ("", None))
+    if document is None:
+        return None
+    try:
+        return ConfigMap.model_validate(_plain(document), by_alias=True, by_name=False)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        where = here.rpartition(":")[0]
+        raise InvalidManifestsError([fault_line(where, document, fault) for fault in faults]) from None
 
 
 def read_documents(documents: Sequence[Any], migration: Migration, manifests: Manifests) -> list[str]:
@@ -152,16 +182,21 @@ def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
     version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
     model = _model(version, kind)
     if model is None:
-        return _unknown(here, version, kind, manifests)
+        return _unknown(here, version, kind, document, manifests)
     return _read_object(where, here, document, model, manifests)
 
 
-def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[str]:
+def _unknown(here: str, version: str, kind: str, document: CommentedMap, manifests: Manifests) -> list[str]:
     """Ignore objects of other groups, as `kubectl apply` accepts any. Kinds of our group must be known."""
     ours = kind in RESOURCES or kind in ("VirtualMachineImport", "ImportMapping", "MigrationPlan", "Secret")
     if version.startswith((f"{GROUP}/", f"{V2V_GROUP}/")) or not kind or (ours and not version):
         return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
+    if (version, kind) == ("v1", "ConfigMap"):
+        metadata = document.get("metadata")
+        if isinstance(metadata, Mapping):
+            key = (str(metadata.get("namespace") or "default"), str(metadata.get("name", "")))
+            manifests.config_maps[key] = (here, document)
     return []
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
-from controller.manifests.read import InvalidManifestsError, Manifests
+from controller.manifests.read import InvalidManifestsError, Manifests, config_map
 from controller.manifests.v2v import job_of
+from steps.model import first_boot
+from steps.model.contract import StepError
 from steps.model.naming import normalise
 from steps.model.patterns import matcher
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
@@ -30,6 +32,10 @@ class Job:
 
     plan: Plan
     credentials: dict[str, bytes]
+    keys: Mapping[str, bytes] = field(default_factory=dict)
+    """Passphrases of encrypted devices."""
+    scripts: Mapping[str, bytes] = field(default_factory=dict)
+    """Scripts for the first start."""
 
     @property
     def name(self) -> str:
@@ -127,7 +133,38 @@ def job(
     if faults := [*cluster_only(import_), *_target_faults(import_, settings)]:
         raise Invalid(faults)
     mapping = mapping_of(import_, manifests, mappings)
-    return Job(plan(import_, source, settings, mapping), credentials_of(source, manifests, environment))
+    planned = plan(import_, source, settings, mapping)
+    credentials = credentials_of(source, manifests, environment)
+    return Job(planned, credentials, _keys(import_, manifests), _scripts(import_, manifests))
+
+
+def _keys(import_: VirtualMachineImport, manifests: Manifests) -> Mapping[str, bytes]:
+    """The passphrases of spec.guest.keys. Raises Invalid if the Secret is not given or empty."""
+    guest, namespace = import_.spec.guest, import_.metadata.namespace
+    if guest is None or guest.keys is None:
+        return {}
+    found = manifests.secrets.get((namespace, guest.keys.name))
+    if found is None or not found.values():
+        what = "has no keys" if found is not None else "is not given; add it to the manifests"
+        raise Invalid([f"Secret {namespace}/{guest.keys.name} of spec.guest.keys {what}"])
+    return found.values()
+
+
+def _scripts(import_: VirtualMachineImport, manifests: Manifests) -> Mapping[str, bytes]:
+    """The scripts of spec.guest.firstBoot. Raises Invalid if they are not given or unusable."""
+    guest, namespace = import_.spec.guest, import_.metadata.namespace
+    if guest is None or guest.first_boot is None:
+        return {}
+    name = guest.first_boot.name
+    found = config_map(manifests, namespace, name)
+    if found is None or not found.values():
+        what = "has no scripts" if found is not None else "is not given; add it to the manifests"
+        raise Invalid([f"ConfigMap {namespace}/{name} of spec.guest.firstBoot {what}"])
+    try:
+        first_boot.scripts(found.values())
+    except StepError as error:
+        raise Invalid([str(error)]) from None
+    return found.values()
 
 
 def mapping_of(

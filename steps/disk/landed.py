@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -69,6 +70,11 @@ class Landed:
         ):
             raise ValueError("not the record of a landing")
 
+    @property
+    def identity(self) -> str:
+        """Which landing it is, as a word: that of the same disk later is another one."""
+        return hashlib.sha256(f"{self.key}\0{self.source_digest}".encode()).hexdigest()
+
     @classmethod
     def from_json(cls, text: str, out: Path) -> Self:
         """Raises as `from_fields`, and RecursionError."""
@@ -99,6 +105,7 @@ class LandingFiles:
     OUT             (or OUT.source) complete
     OUT.qcow2       complete, a qcow2 image around OUT, which receivers would take for another format
     OUT.landed.json what it is
+    OUT.adapted     the guest on it is being adapted, or was: its bytes are no longer those that landed
     """
 
     def __init__(self, out: Path) -> None:
@@ -108,6 +115,7 @@ class LandingFiles:
         self.source = out.with_name(out.name + ".source")
         self.wrapped = out.with_name(out.name + ".qcow2")
         self.landed = out.with_name(out.name + ".landed.json")
+        self.adapted = out.with_name(out.name + ".adapted")
 
     @contextlib.contextmanager
     def open(self) -> Iterator[int]:
@@ -138,9 +146,20 @@ class LandingFiles:
             return replace(self.finish(landed), source_bytes=0)
         with contextlib.suppress(StepError):
             landed = Landed.load(self.out)
-            if landed.key == key and self._is_whole(landed):
+            if landed.key == key and (self._is_whole(landed) or self.is_adapted(landed)):
                 return replace(landed, source_bytes=0)
         return None
+
+    def mark_adapted(self, landed: Landed) -> None:
+        """Say that the disk is about to change: from now on, its size does not prove that it is whole."""
+        replace_file(self.adapted, landed.identity)
+        sync_folder(self.out.parent)
+
+    def is_adapted(self, landed: Landed) -> bool:
+        """Whether this landing was marked so, and its file exists."""
+        with contextlib.suppress(OSError, UnicodeError):
+            return self.adapted.read_text() == landed.identity and landed.path.is_file()
+        return False
 
     def sink(
         self, writer: BackgroundWriter, saved: CheckpointState | None, *, qcow2: bool, capacity: int | None
@@ -178,6 +197,7 @@ class LandingFiles:
         """Start over: no document may describe a file whose content is about to change."""
         self.state.unlink(missing_ok=True)
         self.landed.unlink(missing_ok=True)
+        self.adapted.unlink(missing_ok=True)
         self.wrapped.unlink(missing_ok=True)  # nothing else would remove it, unlike OUT, which is replaced
 
     def complete(self, state: LandingState, landed: Landed) -> Landed:

@@ -179,8 +179,64 @@ def convert(
         partial.unlink(missing_ok=True)
 
 
+def create_overlay(overlay: Path, base: Path, base_format: str) -> None:
+    """Create an empty qcow2 image that shows the disk of `base`, in the same folder, until it is written to.
+
+    The name of the base in it is relative, so the folder can be mounted elsewhere.
+
+    Raises:
+        StepError: NO_SPACE; CORRUPT.
+    """
+    names = ["-b", base.name, "-F", base_format, _absolute_name(overlay)]
+    result = _run("create", "-q", "-f", "qcow2", *names)
+    if result.returncode:
+        overlay.unlink(missing_ok=True)
+        raise _failure("create", overlay, result.stderr, result.returncode)
+    _sync(overlay)
+    _sync(overlay.parent)
+
+
+def changed_bytes(overlay: Path) -> int:
+    """Bytes of data in an overlay of `create_overlay`. Blocks that are zero there have none.
+
+    Raises:
+        StepError: CORRUPT.
+    """
+    result = _run("map", "--output=json", *_image(overlay, "qcow2"))
+    if result.returncode:
+        raise _failure("map", overlay, result.stderr, result.returncode)
+    rows: list[dict[str, Any]] = json.loads(result.stdout)
+    return sum(row["length"] for row in rows if row["depth"] == 0 and row["data"])
+
+
+def commit(
+    overlay: Path, base: Path, base_format: str, *, report: Callable[[float], None], stop: Stop
+) -> None:
+    """Write an overlay of `create_overlay` into its base. The overlay stays, so this can be repeated.
+
+    A kill leaves the base damaged until a repetition has ended. Then it is the same as without the kill, but
+    for leaked clusters, which are freed here.
+
+    Raises:
+        StepError: NO_SPACE, CORRUPT or INTERNAL.
+        Stopped: likewise.
+    """
+    _run_with_progress(["commit", "-p", "-d", *_image(overlay, "qcow2")], base, report, stop, verb="commit")
+    if base_format == "qcow2":
+        result = _run("check", "-q", "-r", "leaks", *_image(base, base_format))
+        if result.returncode not in (0, _LEAKS):
+            raise _failure("check", base, result.stderr or result.stdout, result.returncode)
+    _sync(base)
+    _sync(base.parent)
+
+
 def _run_with_progress(
-    argv: Sequence[str], target: Path, report: Callable[[float], None], stop: Stop
+    argv: Sequence[str],
+    target: Path,
+    report: Callable[[float], None],
+    stop: Stop,
+    *,
+    verb: str = "convert",
 ) -> None:
     """Run qemu-img to its end or to a stop, and report its progress."""
     with _start_qemu_img(argv) as process:
@@ -194,7 +250,7 @@ def _run_with_progress(
         _read_some(process, output)
         if process.returncode:
             message = _PROGRESS.sub(b"", output).decode(errors="replace")
-            raise _failure("convert", target, message, process.returncode)
+            raise _failure(verb, target, message, process.returncode)
         report(1)
 
 

@@ -1,4 +1,6 @@
-"""The child that asks libguestfs. It only reads, runs nothing of the guest, and decides nothing.
+"""The child that asks libguestfs. It runs nothing of the guest, and decides nothing.
+
+It only reads, unless its order has changes (`steps.guest.edit`), which it makes first.
 
 It runs in the Python that has the binding of libguestfs, so it uses only the standard library. Input: a line
 of JSON on standard input, which stays open while the parent lives. Output: JSON lines on standard output,
@@ -23,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from steps.guest import collect_linux, collect_windows
+from steps.guest import collect_linux, collect_windows, edit, luks
 from steps.guest.ask import FAILURES, Guest
 from steps.guest.ntfs import is_bitlocker, is_dirty
 
@@ -92,18 +94,31 @@ def _collected(handle: Any, order: Mapping[str, Any]) -> dict[str, Any]:
     _progress(0, STEPS, "starting the appliance of libguestfs")
     try:
         for disk in order["disks"]:
-            handle.add_drive_opts(disk["path"], readonly=1, format=disk["format"])
+            is_read = "edits" not in order
+            handle.add_drive_opts(disk["path"], readonly=int(is_read), format=disk["format"])
         handle.set_memsize(order["memory_mib"])
         handle.launch()
     except RuntimeError as error:
         return {"failed": {"kind": "launch", "text": str(error)[:2000]}}
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    return {"facts": _facts(Guest(handle), Path(order["folder"]))}
+    guest = Guest(handle)
+    opened, refused = luks.unlock(guest, order.get("keys", {}), readonly="edits" not in order)
+    if "edits" in order:
+        _progress(1, STEPS, "changing files of the guest")
+        try:
+            edit.apply(guest, order["edits"])
+        except FAILURES as error:
+            return {"failed": {"kind": "edit", "text": str(error)[:2000]}}
+    facts = {**_facts(guest, Path(order["folder"])), "unlocked": opened, "refused": refused}
+    if "edits" in order:
+        handle.shutdown()  # raises if what was written did not reach the disks
+    return {"facts": facts}
 
 
 def _facts(guest: Guest, folder: Path) -> dict[str, Any]:
     _progress(1, STEPS, "looking for operating systems")
-    roots: list[str] = guest.ask("looking for operating systems", [], "inspect_os")
+    roots: list[str] = guest.quiet([], "inspect_get_roots")  # known already if files were changed
+    roots = roots or guest.ask("looking for operating systems", [], "inspect_os")
     read = roots[:MOST_SYSTEMS]
     file_systems, partitions = list(_file_systems(guest)), list(_partitions(guest))
     systems = []

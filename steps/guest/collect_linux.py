@@ -69,6 +69,8 @@ NETWORK_FILES: Final = (
     ("udev", "/etc/udev/rules.d", r".*persistent-net.*\.rules"),
 )
 """(the way of configuration, a file or folder, the names that count there)."""
+UDEV: Final = ("/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd")
+"""Part of systemd, which names NICs by `.link` files."""
 SECRET: Final = re.compile(r"(?i)psk|pass|secret|private|wep|pin\b|key")
 """Lines with these words leave the guest's files behind: they may hold passwords of networks."""
 MENUS: Final = (
@@ -99,6 +101,7 @@ def read(guest: Guest, folder: Path) -> dict[str, Any]:
         "network": list(_network(guest)),
         "disk_names": _disk_names(guest),
         "loaders": _loaders(guest),
+        "has_systemd": any(guest.is_file(path) for path in UDEV),
     }
 
 

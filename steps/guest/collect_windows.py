@@ -28,6 +28,7 @@ AGENTS: Final = {
     "virtio_win": "/Program Files/Virtio-Win",
     "cloudbase_init": "/Program Files/Cloudbase Solutions/Cloudbase-Init",
 }
+PREPARED: Final = "/Windows/Drivers/VirtIO"
 MOST_INTERFACES: Final = 64
 MOST_ADDRESSES: Final = 32
 LARGEST_HIVE: Final = 512 << 20
@@ -46,6 +47,7 @@ def read(guest: Guest, root: str) -> dict[str, Any]:
             guest.is_file(guest.any_case(path)) for path in ("/bootmgr", "/Windows/Boot/PCAT/bootmgr")
         ),
         "drivers": [],
+        "prepared": _prepared(guest),
         "network": [],
     }
     hive = guest.quiet("", "inspect_get_windows_system_hive", root)
@@ -60,6 +62,12 @@ def read(guest: Guest, root: str) -> dict[str, Any]:
         guest.note("reading the registry", error)
     guest.quiet(None, "hivex_close")
     return found
+
+
+def _prepared(guest: Guest) -> list[str]:
+    """Drivers that virt-v2v has copied, and that Windows installs at its next start."""
+    names = guest.names(guest.any_case(PREPARED) or PREPARED)
+    return [name[:-4].lower() for name in names if name.lower().endswith(".inf")][:MOST_INTERFACES]
 
 
 def _exists(guest: Guest, path: str) -> bool:

@@ -7,6 +7,7 @@ trusted: what they answer has bounds, and `Facts` checks it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -43,7 +44,7 @@ LARGEST_FILE: Final = 8 << 30
 """Bytes of a file that the child, QEMU or the builder of the appliance may write."""
 KVM: Final = Path("/dev/kvm")
 SETTINGS_ENV: Final = "LIBGUESTFS_BACKEND_SETTINGS"
-_NO_KVM: Final = "force_tcg"
+NO_KVM: Final = "force_tcg"
 _TAIL: Final = 1500
 """Bytes of the child's messages that an error shows."""
 _PATIENCE: Final = 10.0
@@ -59,6 +60,40 @@ class DiskImage:
 
     path: Path
     format: str
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What the child changes before it reads. Paths are the guest's."""
+
+    root: str
+    files: Sequence[tuple[str, bytes, int]] = ()
+    """(path, content, mode)."""
+    lines: Sequence[tuple[str, str]] = ()
+    """(path, line) that the file gets at its end, unless it has it."""
+    links: Sequence[tuple[str, str]] = ()
+    """(path, target) of symbolic links."""
+    esp: str = ""
+    copies: Sequence[tuple[str, str]] = ()
+    """Files below EFI on the EFI system partition: (from, to)."""
+
+    def to_json(self) -> dict[str, Any]:
+        files = [
+            {"path": path, "content": base64.b64encode(content).decode(), "mode": mode}
+            for path, content, mode in self.files
+        ]
+        return {
+            "root": self.root,
+            "files": files,
+            "lines": [list(row) for row in self.lines],
+            "links": [list(row) for row in self.links],
+            "esp": self.esp,
+            "copies": [list(row) for row in self.copies],
+        }
+
+
+class EditFailedError(StepError):
+    """A change of the guest's files failed; the disks behind the overlays are as they were."""
 
 
 class _NotStartedError(Exception):
@@ -77,22 +112,35 @@ def read_facts(
     stop: Stop,
     seconds: float = SECONDS,
     pythons: Sequence[str] = PYTHONS,
+    keys: Mapping[str, str] | None = None,
+    edits: Edits | None = None,
 ) -> Facts:
     """What is on the disks of one VM, which are only read. `folder` is an empty, private folder for the time.
+
+    `keys` are passphrases of LUKS by the name of the device without /dev/, with a dot for each slash, or
+    `all`. With `edits` the disks are opened for writing and changed first: give overlays.
 
     Raises:
         StepError: INVALID, if libguestfs is missing; INTERNAL, if the appliance does not start, or does not
             answer in time; CORRUPT, if the answer exceeds its bounds.
+        EditFailedError: UNSUPPORTED or NO_SPACE.
         Stopped: likewise.
     """
     end = time.monotonic() + seconds
-    kvm = _NO_KVM not in os.environ.get(SETTINGS_ENV, "") and KVM.exists()
+    order = {
+        "disks": [{"path": str(disk.path.absolute()), "format": disk.format} for disk in disks],
+        "folder": str(folder),
+        "memory_mib": _memory(),
+        **({"keys": dict(keys)} if keys else {}),
+        **({"edits": edits.to_json()} if edits is not None else {}),
+    }
+    kvm = NO_KVM not in os.environ.get(SETTINGS_ENV, "") and KVM.exists()
     for python in dict.fromkeys(pythons):
         if not Path(python).exists():
             continue
         try:
             try:
-                return _attempt(python, disks, folder, report, stop, end, {})
+                return _attempt(python, order, folder, report, stop, end, {})
             except _NotStartedError:
                 if not kvm:
                     raise
@@ -100,7 +148,7 @@ def read_facts(
                 report(
                     0, 1, "KVM does not work here; starting again with an emulated processor, which is slower"
                 )
-                return _attempt(python, disks, folder, report, stop, end, {SETTINGS_ENV: _NO_KVM})
+                return _attempt(python, order, folder, report, stop, end, {SETTINGS_ENV: NO_KVM})
         except _MissingError:
             continue
         except _NotStartedError as error:
@@ -133,18 +181,13 @@ def _not_installed() -> StepError:
 
 def _attempt(
     python: str,
-    disks: Sequence[DiskImage],
+    order: Mapping[str, Any],
     folder: Path,
     report: Report,
     stop: Stop,
     end: float,
     settings: Mapping[str, str],
 ) -> Facts:
-    order = {
-        "disks": [{"path": str(disk.path.absolute()), "format": disk.format} for disk in disks],
-        "folder": str(folder),
-        "memory_mib": _memory(),
-    }
     with _child(python, folder, settings) as process:
         lines = _Lines(process, stop, end)
         assert process.stdin is not None  # noqa: S101 - it was opened as a pipe
@@ -216,6 +259,10 @@ def _failure(failed: Any, tail: str) -> Exception:
     if failed.get("kind") == "missing":
         return _MissingError(str(failed.get("text", "")))
     text = str(failed.get("text", "")).splitlines()
+    if failed.get("kind") == "edit":
+        why = " ".join(text)[:500]
+        code = Exit.NO_SPACE if "No space left" in why else Exit.UNSUPPORTED
+        return EditFailedError(code, "the files of the guest cannot be changed", why)
     return _NotStartedError(" ".join([*text[:1], *tail.splitlines()[-3:]]))
 
 

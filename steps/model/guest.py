@@ -84,8 +84,21 @@ class NetworkAddress(Document):
     addresses: tuple[str, ...] = ()
     """With the length of the prefix, if the file has one."""
     gateways: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    """Only of Windows, where a conversion has to write them again."""
     dhcp: bool = False
+    by_name: bool = True
+    """Whether the configuration names the NIC. False: it fits any NIC."""
+    members: tuple[str, ...] = ()
+    """Names of the NICs below it: ports of a bond or a bridge, the NIC of a VLAN."""
     file: str = ""
+
+
+class NamedNic(Document):
+    """A rule of udev or of systemd in the guest that gives a NIC its name."""
+
+    name: str
+    mac: str
 
 
 class GuestFirmware(Document):
@@ -118,6 +131,9 @@ class GuestSystem(Document):
     """Drivers for virtio that Windows has, with how they start: `viostor (boot)`."""
     agents: tuple[str, ...] = ()
     network: tuple[NetworkAddress, ...] = ()
+    named_nics: tuple[NamedNic, ...] = ()
+    has_systemd: bool = False
+    """Whether systemd starts it, and names its NICs (systemd.link(5))."""
     hibernated: bool = False
     lvm: bool = False
     raid: bool = False
@@ -141,6 +157,8 @@ class Guest(Document):
     roots: tuple[str, ...] = ()
     firmware: GuestFirmware = GuestFirmware()
     locked: tuple[Locked, ...] = ()
+    unlocked: tuple[str, ...] = ()
+    """Encrypted devices that a key of the import has opened."""
     verdict: Verdict
     disk_buses: tuple[BusEvidence, ...] = ()
     """Disk buses from which the guest boots as it is, the best one first; none if that is not known."""

@@ -109,6 +109,8 @@ def _windows_nics(windows: WindowsFacts) -> Iterator[BusEvidence]:
         one.name == "netkvm" and one.file and one.start not in (None, _DISABLED) for one in windows.drivers
     ):
         yield BusEvidence(name="virtio", why="Windows has the driver netkvm")
+    elif "netkvm" in windows.prepared:
+        yield BusEvidence(name="virtio", why="Windows installs netkvm at its next start")
     yield BusEvidence(name="e1000e", why="Windows has a driver for it of its own")
 
 

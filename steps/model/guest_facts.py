@@ -95,6 +95,7 @@ class LinuxFacts(Document):
     loaders: Texts = ()
     disk_names: Texts = ()
     """Names of devices, such as /dev/sda1, without which it does not start."""
+    has_systemd: bool = False
 
 
 class WindowsDriver(Document):
@@ -124,6 +125,8 @@ class WindowsFacts(Document):
     agents: Texts = ()
     boot_manager: bool = False
     drivers: Annotated[tuple[WindowsDriver, ...], Field(max_length=64)] = ()
+    prepared: Texts = ()
+    """Drivers that a conversion has copied, for its next start."""
     network: Annotated[tuple[WindowsInterface, ...], Field(max_length=128)] = ()
 
 
@@ -160,6 +163,10 @@ class Facts(Document):
     esps: Annotated[tuple[Esp, ...], Field(max_length=64)] = ()
     incomplete_groups: Texts = ()
     raid: Texts = ()
+    unlocked: Texts = ()
+    """Encrypted devices that a key has opened."""
+    refused: Texts = ()
+    """Encrypted devices that their key does not open."""
     systems: Annotated[tuple[SystemFacts, ...], Field(max_length=16)] = ()
     roots: Count = 0
     """How many systems there are; `systems` has the first ones."""

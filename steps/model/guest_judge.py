@@ -33,7 +33,7 @@ from steps.model.guest_evidence import (
     words,
 )
 from steps.model.guest_facts import Facts, KernelFacts, Mount, SystemFacts, WindowsFacts
-from steps.model.guest_network import connections, of_windows
+from steps.model.guest_network import connections, named_nics, of_windows
 from steps.model.machine import Concern
 
 MEGABYTE: Final = 1_000_000
@@ -45,14 +45,18 @@ _SHOWN: Final = 8
 """Names in a message."""
 
 
-def judged(facts: Facts, disks: Sequence[DiskFile] = ()) -> Guest:
-    """The document of an inspection. `disks` are the inspected files, in the order of the devices."""
-    chosen = facts.systems[0] if facts.roots == 1 and facts.systems else None
+def judged(facts: Facts, disks: Sequence[DiskFile] = (), root: str = "") -> Guest:
+    """The document of an inspection. `disks` are the inspected files, in the order of the devices.
+
+    `root` is the root of the system that counts; without it, there must be only one.
+    """
+    only = facts.systems[0] if facts.roots == 1 and facts.systems else None
+    chosen = next((one for one in facts.systems if one.root == root), None) if root else only
     system = _system(facts, chosen) if chosen is not None else None
     firmware = _firmware(facts)
     buses = disk_buses(chosen) if chosen is not None else ()
     nics = nic_models(chosen) if chosen is not None else ()
-    obstacle = next(_obstacles(facts, chosen), None)
+    obstacle = next(_obstacles(facts, chosen, root), None)
     changed = changes(chosen, buses) if chosen is not None else ()
     concerns = (
         *((obstacle,) if obstacle else ()),
@@ -65,6 +69,7 @@ def judged(facts: Facts, disks: Sequence[DiskFile] = ()) -> Guest:
         roots=tuple(one.root for one in facts.systems),
         firmware=firmware,
         locked=_locked(facts),
+        unlocked=facts.unlocked,
         verdict=_verdict(obstacle, buses),
         disk_buses=buses,
         nic_models=nics,
@@ -99,9 +104,9 @@ def _verdict(obstacle: Concern | None, buses: Sequence[BusEvidence]) -> Verdict:
 # --- what prevents a conversion, the most important reason first
 
 
-def _obstacles(facts: Facts, system: SystemFacts | None) -> Iterator[Concern]:
+def _obstacles(facts: Facts, system: SystemFacts | None, root: str) -> Iterator[Concern]:
     if system is None:
-        yield from _without_system(facts)
+        yield from _without_system(facts, root)
         return
     yield from _suspended(facts, system)
     if system.type not in ("linux", "windows") or system.distro in ("", "unknown"):
@@ -119,9 +124,21 @@ def _obstacles(facts: Facts, system: SystemFacts | None) -> Iterator[Concern]:
     yield from _full(system)
 
 
-def _without_system(facts: Facts) -> Iterator[Concern]:
+def _without_system(facts: Facts, root: str) -> Iterator[Concern]:
     locked = _locked(facts)
-    if facts.roots > 1:
+    if facts.refused:
+        yield warn(
+            "guest-wrong-key",
+            f"the given key does not open {_listed(facts.refused)}",
+            "the disks are left as they are",
+        )
+    elif root and facts.systems:
+        yield warn(
+            "guest-root-missing",
+            f"there is no system on {root}: {_listed(_named(one) for one in facts.systems)}",
+            "correct spec.guest.root",
+        )
+    elif facts.roots > 1:
         yield warn(
             "guest-several",
             f"there are {facts.roots} operating systems: {_listed(_named(one) for one in facts.systems)}",
@@ -237,6 +254,8 @@ def _system(facts: Facts, system: SystemFacts) -> GuestSystem:
         else of_windows(windows.network)
         if windows is not None
         else (),
+        named_nics=named_nics(linux.network) if linux is not None else (),
+        has_systemd=linux is not None and linux.has_systemd,
         hibernated=any(one.code == "guest-hibernated" for one in _suspended(facts, system)),
         lvm=any(one.kind == "LVM2_member" for one in facts.file_systems),
         raid=bool(facts.raid),
@@ -314,7 +333,7 @@ def _locked(facts: Facts) -> tuple[Locked, ...]:
     return tuple(
         Locked(device=one.device, by="luks" if one.kind == "crypto_LUKS" else "bitlocker")
         for one in facts.file_systems
-        if one.kind in ("crypto_LUKS", "BitLocker")
+        if one.kind in ("crypto_LUKS", "BitLocker") and one.device not in facts.unlocked
     )
 
 

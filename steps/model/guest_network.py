@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from steps.model import foreign_yaml
-from steps.model.guest import NetworkAddress
+from steps.model.guest import NamedNic, NetworkAddress
 from steps.model.guest_facts import NetworkFile, WindowsInterface
 
 MOST_CONNECTIONS: Final = 64
@@ -21,6 +21,8 @@ MOST_BRACKETS: Final = 500
 """Opening brackets in a YAML file: the time of the parser grows with the square of their depth."""
 MOST_YAML: Final = 256 << 10
 """Characters of all YAML files together: the parser needs a second for some 60,000."""
+_NIC_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}")
+"""A name that the kernel accepts for a NIC (net/core/dev.c, dev_valid_name), and that needs no quotes."""
 _MAC: Final = re.compile(r"(?i)(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}")
 Kind = Literal["ethernet", "bond", "bridge", "vlan", "other"]
 Section = list[tuple[str, str]]
@@ -50,6 +52,17 @@ def _without_much_yaml(files: Iterable[NetworkFile]) -> Iterator[NetworkFile]:
             yield file
 
 
+def named_nics(files: Iterable[NetworkFile]) -> tuple[NamedNic, ...]:
+    """The NICs that rules of udev and `.link` files name, in the order of the files."""
+    rows = dict.fromkeys(_named_by_rules(files))
+    return tuple(NamedNic(name=_short(name), mac=mac) for name, mac in rows)[:MOST_CONNECTIONS]
+
+
+def is_nic_name(text: str) -> bool:
+    """Whether a text is the name of one NIC: no pattern and no list."""
+    return _NIC_NAME.fullmatch(text) is not None
+
+
 def of_windows(interfaces: Iterable[WindowsInterface]) -> tuple[NetworkAddress, ...]:
     """The NICs of a registry that have an address of their own."""
     return tuple(
@@ -58,6 +71,7 @@ def of_windows(interfaces: Iterable[WindowsInterface]) -> tuple[NetworkAddress, 
             name=_name(one.name),
             addresses=_addresses(map("/".join, zip(one.addresses, one.masks, strict=False))),
             gateways=_addresses(one.gateways),
+            nameservers=_addresses(part for text in one.nameservers for part in re.split(r"[,\s]", text)),
             dhcp=one.dhcp,
         )
         for one in interfaces
@@ -96,8 +110,14 @@ def _addresses(texts: Iterable[Any]) -> tuple[str, ...]:
 def _made(file: NetworkFile, name: str, **fields: Any) -> Iterator[NetworkAddress]:
     """The connection, if it says anything."""
     one = NetworkAddress(stack=file.stack, name=_name(name), file=file.file[:LONGEST], **fields)
-    if one.addresses or one.dhcp or one.mac:
+    if one.addresses or one.dhcp or one.mac or one.members:
         yield one
+
+
+def _members(texts: Iterable[Any]) -> tuple[str, ...]:
+    """Names of NICs, of which a text may have several."""
+    words = (word for text in texts for word in re.split(r"[,;\s]", str(text)))
+    return tuple(dict.fromkeys(filter(is_nic_name, map(_short, words))))[:MOST_ADDRESSES]
 
 
 def _sections(text: str) -> Iterator[tuple[str, Section]]:
@@ -135,13 +155,17 @@ def _ifupdown(file: NetworkFile) -> Iterator[NetworkAddress]:
             prefix = _first(_values(rows, "netmask"))
             plain = _values(rows, "address")
             joined = [f"{one}/{prefix}" if prefix and "/" not in one else one for one in plain]
-            bond = bool(_values(rows, "bond-slaves", "bond_slaves"))
-            bridge = bool(_values(rows, "bridge_ports", "bridge-ports"))
-            kind: Kind = "bond" if bond else "bridge" if bridge else "vlan" if "." in name else "ethernet"
+            bond = _values(rows, "bond-slaves", "bond_slaves", "slaves")
+            bridge = _values(rows, "bridge_ports", "bridge-ports")
+            raw = _values(rows, "vlan-raw-device", "vlan_raw_device")
+            vlan = raw or ([name.rpartition(".")[0]] if "." in name else [])
+            kind: Kind = "bond" if bond else "bridge" if bridge else "vlan" if vlan else "ethernet"
+            ports = _members(bond or bridge or vlan)
             yield from _made(
                 file,
                 name,
                 kind=kind,
+                members=tuple(port for port in ports if port not in ("none", "all", "regex")),
                 addresses=_addresses(joined),
                 gateways=_addresses(_values(rows, "gateway")),
                 dhcp=method == "dhcp",
@@ -154,7 +178,8 @@ def _ifupdown(file: NetworkFile) -> Iterator[NetworkAddress]:
             yield from done()
             name, method, rows = words[1], words[3], []
         elif len(words) > 1:
-            rows.append((words[0], words[1]))
+            several = words[0].startswith(("bond", "bridge", "slaves"))
+            rows.append((words[0], " ".join(words[1:]) if several else words[1]))
     yield from done()
 
 
@@ -186,10 +211,19 @@ def _netplan(file: NetworkFile) -> Iterator[NetworkAddress]:
                 next(iter(each)) if isinstance(each, Mapping) and each else each
                 for each in _list(one.get("addresses"))
             ]
+            set_name, wanted = (
+                foreign_yaml.scalar(one.get("set-name")),
+                foreign_yaml.scalar(match.get("name")),
+            )
+            shown_name = set_name or wanted or foreign_yaml.scalar(name)
+            below = [one.get("link")] if kind == "vlan" else _list(one.get("interfaces"))
+            links = [foreign_yaml.scalar(each) for each in below]
             yield from _made(
                 file,
-                foreign_yaml.scalar(one.get("set-name")) or foreign_yaml.scalar(name),
+                shown_name,
                 kind=kind,
+                by_name=is_nic_name(shown_name) and (not match or bool(set_name or wanted)),
+                members=_members(links) if kind in ("vlan", "bond", "bridge") else (),
                 mac=_mac(foreign_yaml.scalar(match.get("macaddress"))),
                 addresses=_addresses(shown),
                 gateways=_addresses([one.get("gateway4"), one.get("gateway6"), *routes]),
@@ -217,6 +251,9 @@ def _networkmanager(file: NetworkFile) -> Iterator[NetworkAddress]:
     parts = [part for value in given for part in re.split(r"[;,\s]", value)]
     addresses = [part for part in parts if "/" in part]
     gateways = [part for part in parts if part and "/" not in part] + _values(ip, "gateway")
+    named = _first(_values(connection, "interface-name"))
+    port_of = _first(_values(connection, "controller", "master"))
+    parent = _values(sections.get("vlan", []), "parent")
     kinds: dict[str, Kind] = {
         "ethernet": "ethernet",
         "802-3-ethernet": "ethernet",
@@ -224,10 +261,15 @@ def _networkmanager(file: NetworkFile) -> Iterator[NetworkAddress]:
         "bridge": "bridge",
         "vlan": "vlan",
     }
+    kind = kinds.get(_first(_values(connection, "type")), "other")
+    if port_of and named and kind == "ethernet":
+        yield from _made(file, port_of, kind="other", members=_members([named]))
     yield from _made(
         file,
-        _first(_values(connection, "interface-name")) or _first(_values(connection, "id")),
-        kind=kinds.get(_first(_values(connection, "type")), "other"),
+        named or _first(_values(connection, "id")),
+        kind=kind,
+        by_name=bool(named),
+        members=_members(parent),
         mac=_mac(_first(_values(wired, "mac-address"))),
         addresses=_addresses(addresses),
         gateways=_addresses(gateways),
@@ -244,9 +286,15 @@ def _networkd(file: NetworkFile) -> Iterator[NetworkAddress]:
     def values(title: str, *keys: str) -> list[str]:
         return [value for name, rows in sections if name == title for value in _values(rows, *keys)]
 
+    name = _first(values("Match", "Name"))
+    above = values("Network", "Bond", "Bridge", "VLAN", "MACVLAN")
+    if is_nic_name(name):
+        for one in above[:MOST_ADDRESSES]:
+            yield from _made(file, one, kind="other", members=(name,))
     yield from _made(
         file,
-        _first(values("Match", "Name")),
+        name,
+        by_name=is_nic_name(name),
         mac=_mac(_first(values("Match", "MACAddress", "PermanentMACAddress"))),
         addresses=_addresses([*values("Network", "Address"), *values("Address", "Address")]),
         gateways=_addresses([*values("Network", "Gateway"), *values("Route", "Gateway")]),
@@ -280,10 +328,17 @@ def _ifcfg(file: NetworkFile) -> Iterator[NetworkAddress]:
     bridge = _first(_values(rows, "TYPE")).lower() == "bridge"
     vlan = _first(_values(rows, "VLAN")).lower() == "yes" or any(key == "VLAN_ID" for key, _ in rows)
     kind: Kind = "bond" if bond else "bridge" if bridge else "vlan" if vlan else "ethernet"
+    lower = [name.rpartition(".")[0]] if vlan and "." in name else []
+    ports = [value for key, value in rows if re.fullmatch(r"BONDING_SLAVE_?\d+|BRIDGE_PORTS", key)]
+    ports += _values(rows, "PHYSDEV", "ETHERDEVICE") or lower
+    if kind == "ethernet":
+        for above in _values(rows, "MASTER", "BRIDGE")[:MOST_ADDRESSES]:
+            yield from _made(file, above, kind="other", members=_members([name]))
     yield from _made(
         file,
         name,
         kind=kind,
+        members=_members(ports),
         mac=_mac(_first(_values(rows, "HWADDR", "LLADDR"))),
         addresses=_addresses([*plain, *(value for key, value in rows if re.fullmatch(r"IPV6ADDR", key))]),
         gateways=_addresses(_values(rows, "GATEWAY", "IPV6_DEFAULTGW")),

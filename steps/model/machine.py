@@ -9,10 +9,11 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from itertools import islice
 from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from steps.model import unique
 from steps.model.document import Document
@@ -25,6 +26,9 @@ _DISK_ID: Final = r"^disk-[0-9]{1,3}$"
 DiskId = Annotated[str, Field(pattern=_DISK_ID)]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
 MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
+
+IpAddress = Annotated[str, AfterValidator(lambda text: str(ip_address(text)))]
+"""An IPv4 or IPv6 address without the length of a prefix."""
 
 Vlan = Annotated[int, Field(ge=1, le=4094)]
 """The ID of a VLAN (IEEE 802.1Q): 0 means none, and 4095 is reserved."""
@@ -157,6 +161,10 @@ class Nic(Document):
     connected: bool = True
     """Whether the NIC is connected when the VM is switched on."""
     boot_order: Annotated[int, Field(ge=1)] | None = None
+    slot: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The number of its PCI slot, after which the guest may name it: 192 for `ens192`. None if not known."""
+    addresses: tuple[IpAddress, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """The addresses that tools in the guest report of it."""
 
 
 class Tag(Document):

@@ -401,6 +401,32 @@ class TargetPlan(Document):
     """Whether to reuse an image with this import's name but without a digest (Harvester)."""
 
 
+class Adapt(enum.StrEnum):
+    """When the guest on the disks is changed so that it fits its new VM."""
+
+    NEVER = "never"
+    AUTO = "auto"
+    """Only what an inspection says would not work otherwise."""
+    ALWAYS = "always"
+
+
+class WhenNotAdaptable(enum.StrEnum):
+    """What happens to an import whose guest cannot be adapted."""
+
+    FAIL = "fail"
+    CONTINUE = "continue"
+    """The disks are handed on unchanged, with a concern."""
+
+
+class AgentPlan(enum.StrEnum):
+    """Whether the guest gets qemu-guest-agent."""
+
+    IF_CONVERTED = "ifConverted"
+    """At its first start, if the guest is converted."""
+    FIRST_BOOT = "firstBoot"
+    NONE = "none"
+
+
 class GuestPlan(Document):
     """What happens with the guest's system before the disks are handed on."""
 
@@ -410,10 +436,23 @@ class GuestPlan(Document):
     """Whether the import continues if the inspection fails, because it is a default that nobody asked for."""
     why: str = _left_out("")
     """Why, as a part of a sentence, if the import does not say it."""
+    adapt: Adapt = _left_out(Adapt.NEVER)
+    root: str = _left_out("")
+    """The root of the system that counts, as an inspection names it; empty: the only one."""
+    when_not_adaptable: WhenNotAdaptable = _left_out(WhenNotAdaptable.FAIL)
+    agent: AgentPlan = _left_out(AgentPlan.IF_CONVERTED)
+    has_keys: bool = _left_out(default=False)
+    """Whether the import has keys for encrypted devices."""
+    has_scripts: bool = _left_out(default=False)
+    """Whether the import has scripts for the first start."""
+    virtio_win: str = _left_out("")
+    """The folder or the ISO image with the drivers for Windows; empty: there is none."""
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that the import asks for (`workflows.stages.Stage.asked`)."""
+        if self.adapt is not Adapt.NEVER:
+            return ("inspect", "adapt")
         return ("inspect",) if self.inspect else ()
 
 

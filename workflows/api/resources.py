@@ -88,3 +88,22 @@ class Secret(BaseModel):
         """Every key's value, decoded."""
         decoded = {key: _decode(value) for key, value in self.data.items()}
         return decoded | {key: value.encode() for key, value in self.string_data.items()}
+
+
+class ConfigMap(BaseModel):
+    """A ConfigMap with `data` (plain text) and `binaryData` (base64)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    api_version: Literal["v1"] = Field(alias="apiVersion")
+    kind: Literal["ConfigMap"]
+    metadata: Metadata
+    data: Annotated[dict[str, str], BeforeValidator(_entries)] = {}
+    binary_data: Annotated[dict[str, str], BeforeValidator(_entries), AfterValidator(_decodable)] = Field(
+        default={}, alias="binaryData"
+    )
+
+    def values(self) -> dict[str, bytes]:
+        """Every key's value, decoded."""
+        decoded = {key: _decode(value) for key, value in self.binary_data.items()}
+        return decoded | {key: value.encode() for key, value in self.data.items()}

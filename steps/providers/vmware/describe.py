@@ -41,7 +41,7 @@ PROPERTIES: Final = (
 LISTED_PROPERTIES: Final = (*PROPERTIES, "summary.storage.committed", "runtime.host")
 """With the bytes that a VM uses on its datastores, for an inventory: `layoutEx` would say it of each disk,
 and is as large as everything else. And with its host."""
-DETAIL_PROPERTIES: Final = ("layoutEx", "config.extraConfig", "runtime.host")
+DETAIL_PROPERTIES: Final = ("layoutEx", "config.extraConfig", "runtime.host", "guest.net")
 """Expensive or large properties, and the host; only for the VM that is imported."""
 
 _UNREADABLE: Final = "its configuration cannot be read: it is inaccessible, or the account lacks System.Read"
@@ -63,7 +63,7 @@ def machine(vm: InventoryVm, row: Row, networks: Networks) -> Machine:
     if conflict := hardware.conflict():
         return _unreadable(vm, row, conflict, "remove one of them at the source")
     order = devices.boot_order(row.get("config.bootOptions"))
-    nics = devices.nics(hardware, order, networks)
+    nics = devices.nics(hardware, order, networks, row.get("guest.net") or ())
     return Machine(
         **_identity_fields(vm, row),
         vcpus=max(1, config_hardware.numCPU or 1),

@@ -5,10 +5,13 @@ pyvmomi's classes of devices have the hierarchy of the API reference: here subcl
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import islice
 from typing import Any, Final
 
 from pyVmomi import vim
@@ -42,6 +45,7 @@ _NIC_MODELS: Final[tuple[tuple[type[Any], NicModel], ...]] = (
     (_d.VirtualPCNet32, NicModel.PCNET32),
     (_d.VirtualSriovEthernetCard, NicModel.SRIOV),
 )
+_MOST_ADDRESSES: Final = 32
 _MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -184,15 +188,18 @@ def _datastore_id(backing: Any) -> str:
     return str(datastore._moId) if datastore is not None else ""
 
 
-def nics(hardware: Hardware, order: Mapping[int, int], networks: Networks) -> tuple[Nic, ...]:
-    """The NICs; `order` is by device key."""
+def nics(
+    hardware: Hardware, order: Mapping[int, int], networks: Networks, reported: Iterable[Any] = ()
+) -> tuple[Nic, ...]:
+    """The NICs; `order` is by device key, `reported` is GuestInfo.net of VMware Tools."""
+    reported = tuple(reported)
     return tuple(
-        _nic(card, f"nic-{number}", order.get(card.key), attachment(card, networks))
+        _nic(card, f"nic-{number}", order.get(card.key), attachment(card, networks), reported)
         for number, card in enumerate(listed(hardware.ethernet_cards()))
     )
 
 
-def _nic(card: Any, nic_id: str, boot_order: int | None, network: Attachment) -> Nic:
+def _nic(card: Any, nic_id: str, boot_order: int | None, network: Attachment, reported: Iterable[Any]) -> Nic:
     mac = (card.macAddress or "").lower()
     return Nic(
         id=nic_id,
@@ -204,7 +211,21 @@ def _nic(card: Any, nic_id: str, boot_order: int | None, network: Attachment) ->
         label=label(card),
         connected=_connected(card),
         boot_order=boot_order,
+        slot=getattr(getattr(card, "slotInfo", None), "pciSlotNumber", None),
+        addresses=_addresses(mac, reported),
     )
+
+
+def _addresses(mac: str, reported: Iterable[Any]) -> tuple[str, ...]:
+    """What VMware Tools say of the NIC (GuestInfo.net), without link-local addresses: all NICs have one."""
+    found: dict[str, None] = {}
+    for one in listed(reported):
+        if mac and (getattr(one, "macAddress", None) or "").lower() == mac:
+            for text in islice(getattr(one, "ipAddress", None) or (), _MOST_ADDRESSES):
+                with contextlib.suppress(ValueError):
+                    address = ip_address(text)
+                    found |= {} if address.is_link_local else {str(address): None}
+    return tuple(found)
 
 
 def _connected(card: Any) -> bool:

@@ -85,7 +85,7 @@ def partition(image: Path, size: int, *lines: str, label: str = "dos") -> None:
     subprocess.run(["sfdisk", "--quiet", image], input=script.encode(), check=True)
 
 
-def ext4(image: Path, tree: Path, start: int, size: int) -> None:
+def ext4(image: Path, tree: Path, start: int, size: int, *more: str) -> None:
     options = f"offset={start},lazy_itable_init=1,lazy_journal_init=1,nodiscard"
     argv = [
         "mke2fs",
@@ -101,6 +101,7 @@ def ext4(image: Path, tree: Path, start: int, size: int) -> None:
         "^has_journal",
         "-E",
         options,
+        *more,
         str(image),
     ]
     subprocess.run(
@@ -223,22 +224,27 @@ def make_windows(g: Any, disk: str) -> None:
     g.part_set_bootable(disk, 1, True)
     g.mkfs("ntfs", f"{disk}1")
     g.mount(f"{disk}1", "/")
+    make_windows_files(g)
+    fill_hive(g, "/Windows/System32/Config/SOFTWARE", SOFTWARE)
+    fill_hive(g, "/Windows/System32/Config/SYSTEM", SYSTEM)
+    for name in ("viostor", "netkvm"):
+        g.write(f"/Windows/System32/Drivers/{name}.sys", b"driver")
+    g.write("/hiberfil.sys", AWAKE)
+    g.umount_all()
+
+
+def make_windows_files(g: Any) -> None:
+    """The files of a mounted Windows by which libguestfs knows it, without drivers and registry."""
     for folder in (
         "/Windows/System32/Config",
         "/Windows/System32/Drivers",
         "/Program Files/VMware/VMware Tools",
     ):
         g.mkdir_p(folder)
-    fill_hive(g, "/Windows/System32/Config/SOFTWARE", SOFTWARE)
-    fill_hive(g, "/Windows/System32/Config/SYSTEM", SYSTEM)
     g.write("/Windows/System32/cmd.exe", cmd_exe())
-    for name in ("viostor", "netkvm"):
-        g.write(f"/Windows/System32/Drivers/{name}.sys", b"driver")
     g.write("/Program Files/VMware/VMware Tools/vmtoolsd.exe", b"MZ")
     for name in ("autoexec.bat", "bootmgr"):
         g.write(f"/{name}", b"x")
-    g.write("/hiberfil.sys", AWAKE)
-    g.umount_all()
 
 
 def make_lvm(g: Any, disks: tuple[str, str]) -> None:

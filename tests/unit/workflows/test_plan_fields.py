@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from steps.model.plan import Bus, CpuTopology, DiskFormat, DiskRule, Gate, GuestPlan, Plan, TargetKind
+from steps.model.plan import (
+    Adapt,
+    Bus,
+    CpuTopology,
+    DiskFormat,
+    DiskRule,
+    Gate,
+    GuestPlan,
+    Plan,
+    TargetKind,
+    WhenNotAdaptable,
+)
 from tests.unit.builders import a_source, an_import
 from workflows.plan import Invalid, plan
 from workflows.quantity import mebibytes
@@ -112,7 +123,67 @@ def test_a_local_import_may_ask_for_an_inspection() -> None:
     assert '"guest"' in made.to_json()
 
 
-@pytest.mark.parametrize("guest", [None, {}, {"inspect": None}, {"inspect": False}])
+def locally(**guest: Any) -> Plan:
+    settings = Settings(mounts_claims=False, virtio_win="/opt/virtio-win")
+    return plan(an_import(guest=guest), a_source(), settings)
+
+
+def test_a_local_import_may_ask_for_an_adaptation() -> None:
+    made = locally(adapt="auto", root="/dev/vg0/root", keys={"name": "k"}, firstBoot={"name": "s"})
+    assert made.guest == GuestPlan(
+        inspect=True,
+        adapt=Adapt.AUTO,
+        root="/dev/vg0/root",
+        when_not_adaptable=WhenNotAdaptable.CONTINUE,
+        has_keys=True,
+        has_scripts=True,
+        virtio_win="/opt/virtio-win",
+    )
+    assert made.guest.stages == ("inspect", "adapt")
+
+
+@pytest.mark.parametrize(
+    ("guest", "expected"),
+    [
+        ({"adapt": "always"}, WhenNotAdaptable.FAIL),
+        ({"adapt": "auto"}, WhenNotAdaptable.CONTINUE),
+        ({"adapt": "always", "whenNotAdaptable": "continue"}, WhenNotAdaptable.CONTINUE),
+        ({"adapt": "auto", "whenNotAdaptable": "fail"}, WhenNotAdaptable.FAIL),
+    ],
+)
+def test_a_guest_that_cannot_be_adapted(guest: dict[str, Any], expected: WhenNotAdaptable) -> None:
+    assert locally(**guest).guest.when_not_adaptable is expected
+
+
+@pytest.mark.parametrize(
+    ("guest", "words"),
+    [
+        ({"adapt": "auto", "inspect": False}, "spec.guest.inspect is false, but spec.guest.adapt is auto"),
+        ({"agent": "none"}, "spec.guest.agent has no effect without spec.guest.adapt"),
+        ({"firstBoot": {"name": "a"}}, "spec.guest.firstBoot has no effect"),
+        ({"whenNotAdaptable": "fail", "adapt": "never"}, "spec.guest.whenNotAdaptable has no effect"),
+        ({"root": "/dev/sda1"}, "spec.guest.root has no effect without spec.guest.inspect or adapt"),
+        ({"adapt": "auto", "root": "sda1"}, "spec.guest.root 'sda1' is not a device"),
+        ({"adapt": "auto", "root": "/dev/sda1; rm -rf /"}, "is not a device"),
+        ({"adapt": "auto", "keys": {}}, "spec.guest.keys.name is empty"),
+        ({"adapt": "auto", "keys": {"name": "A_b"}}, "spec.guest.keys.name"),
+    ],
+)
+def test_what_makes_no_sense_about_the_guest_is_refused(guest: dict[str, Any], words: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        locally(**guest)
+    assert any(words in reason for reason in caught.value.reasons)
+
+
+def test_a_cluster_refuses_an_adaptation_and_says_what_to_do() -> None:
+    with pytest.raises(Invalid) as caught:
+        planned(guest={"adapt": "auto"})
+    (reason,) = caught.value.reasons
+    assert reason.startswith("spec.guest.adapt is auto, but in a cluster vmferry cannot adapt guests yet")
+    assert "vmferry run" in reason
+
+
+@pytest.mark.parametrize("guest", [None, {}, {"inspect": None}, {"inspect": False}, {"adapt": "never"}])
 def test_without_the_wish_the_request_is_the_same_as_ever(guest: Any) -> None:
     made = planned(guest=guest)
     assert made == planned()

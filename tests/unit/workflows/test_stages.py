@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from steps import hand_over
-from steps.model.plan import DiskWay, TargetKind
+from steps.model.plan import Adapt, DiskWay, GuestPlan, TargetKind
 from workflows.stages import (
     CAPABILITIES,
     STAGES,
@@ -113,7 +113,7 @@ def test_stages_that_read_foreign_data_may_only_report() -> None:
     """`serve` reads the disk's bytes and parses nothing; `image` only names them to the target."""
     of_disks = {stage.name for stage in STAGES if stage.image is Image.GUEST}
     reading = {stage.name for stage in STAGES if stage.credentials or stage.image is Image.DISK}
-    assert of_disks == {"inspect"}
+    assert of_disks == {"inspect", "adapt"}
     assert reading == {"preflight", "poweroff", "export", "convert", "release-source"}
     for names, identity in ((reading, Identity.DATA), (of_disks, Identity.GUEST)):
         assert {stage_named(name).identity for name in names} == {identity}
@@ -205,3 +205,15 @@ def test_a_boot_check_is_the_last_stage_and_changes_no_other(target: TargetKind,
     else:
         assert check is not None
         assert check.after == ("start",)
+
+
+@pytest.mark.parametrize("target", TargetKind)
+def test_an_adaptation_follows_the_inspection_and_comes_before_the_disks_are_handed_on(
+    target: TargetKind,
+) -> None:
+    asked = GuestPlan(inspect=True, adapt=Adapt.AUTO).stages
+    rows = {stage.name: stage.after for stage in stages_for(target, embedded=True, asked=asked)}
+    assert rows["inspect"] == ("convert",)
+    assert rows["adapt"] == ("inspect",)
+    assert rows["image"] == ("adapt",)
+    assert rows.get("serve", ("adapt",)) == ("adapt",)

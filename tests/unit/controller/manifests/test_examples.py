@@ -33,8 +33,13 @@ def test_a_file_is_read_completely(path: Path) -> None:
 @pytest.mark.parametrize("import_", EVERYTHING.imports.values(), ids=lambda import_: import_.metadata.name)
 def test_an_import_has_its_source_and_a_plan(import_: VirtualMachineImport) -> None:
     target = TargetKind.DIRECTORY if import_.spec.boot_check is None else TargetKind.HARVESTER
-    # As the comments of the examples say.
-    settings = Settings(target=target, profiles={"dmz": Profile()}, boot_check=True)
+    # As the comments of the examples say. Only `vmferry run` adapts guests.
+    settings = Settings(
+        target=target,
+        profiles={"dmz": Profile()},
+        boot_check=True,
+        mounts_claims=import_.spec.guest is None,
+    )
     made = plan(import_, source_of(import_, EVERYTHING), settings, mapping_of(import_, EVERYTHING))
     assert made.vm == import_.spec.virtual_machine_name
     assert (made.target.mapping is None) == (import_.spec.import_mapping is None)

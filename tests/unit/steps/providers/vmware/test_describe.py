@@ -114,6 +114,39 @@ def test_a_vmxnet3_variant_is_a_vmxnet3() -> None:
     assert nic.model is NicModel.VMXNET3
 
 
+def test_a_nic_has_its_slot_and_the_addresses_that_tools_report() -> None:
+    """The guest names it after its slot; its addresses tell which of several NICs a configuration is for."""
+    slot: Any = device.VirtualDevice.PciBusSlotInfo
+    reported: Any = vim.vm.GuestInfo.NicInfo
+    made = made_of(
+        [
+            device.VirtualVmxnet3(key=1, macAddress="00:50:56:AA:00:01", slotInfo=slot(pciSlotNumber=192)),
+            device.VirtualVmxnet3(key=2, macAddress="00:50:56:aa:00:02"),
+        ],
+        **{
+            "guest.net": [
+                reported(
+                    macAddress="00:50:56:aa:00:01",
+                    ipAddress=[
+                        "192.0.2.10",
+                        "2001:db8::10",
+                        "fe80::1",
+                        "169.254.3.4",
+                        "nonsense",
+                        "192.0.2.10",
+                    ],
+                    connected=True,
+                    deviceConfigId=1,
+                ),
+                reported(ipAddress=["203.0.113.1"], connected=True, deviceConfigId=-1),
+            ]
+        },
+    )
+    first, second = made.nics
+    assert (first.slot, first.addresses) == (192, ("192.0.2.10", "2001:db8::10"))
+    assert (second.slot, second.addresses) == (None, ())
+
+
 def test_nsx_networks_have_names() -> None:
     description: Any = vim.Description
     nic = device.VirtualE1000(

@@ -1,0 +1,288 @@
+"""The step `adapt` with the real virt-v2v: a Debian, a phony Windows, refusals, kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steps.guest import v2v
+from steps.guest.overlays import OVERLAY
+from steps.model.adapted import ADAPTED, Phase
+from steps.model.adapting import NotAdaptableError
+from steps.model.contract import Exit
+from steps.model.guest import GUEST
+from steps.model.machine import Nic
+from steps.model.plan import Adapt, WhenNotAdaptable
+from steps.runtime.stop import Stop
+from tests.real.adaptation.conftest import MAC, Prepare, Run, read_back
+from tests.real.inspection.conftest import images
+
+__all__ = ["images"]
+pytestmark = pytest.mark.timeout(3600)
+
+
+def processes(run: Run) -> list[str]:
+    """Processes with files in the folders of a run: QEMU, qemu-nbd, virt-v2v."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
+        except OSError:
+            continue
+        ours = any(os.fsencode(folder) in line for folder in (run.folder, run.temporary))
+        if ours and int(entry.name) != os.getpid():
+            found.append(line.replace(b"\0", b" ").decode(errors="replace")[:200])
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 900) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+# --- a Debian
+
+
+def test_a_debian_without_virtio_is_converted_and_keeps_its_name_loader_and_scripts(
+    guests: Path, prepare: Prepare
+) -> None:
+    run = prepare(guests / "debian.img", efi=True, has_scripts=True)
+    scripts = run.folder / "scripts"
+    scripts.mkdir()
+    (scripts / "hello").write_text("echo hello\n")
+    assert run.step("inspect") == Exit.DONE, run.log
+    assert (run.guest.verdict.answer, [bus.name for bus in run.guest.disk_buses]) == ("convert", ["sata"])
+    assert run.guest.system is not None
+    assert run.guest.system.agents == ("open_vm_tools",)
+    before = run.digests()
+    assert run.step("adapt", "--scripts", str(scripts)) == Exit.DONE, run.log
+    record = run.adapted
+    assert record.phase is Phase.DONE
+    assert record.converted_by.startswith("virt-v2v")
+    assert "open-vm-tools was removed" in record.done
+    assert f"ens192 is bound to {MAC}, which is known by its slot at the source" in record.done
+    assert "debian/shimx64.efi is also the boot loader for firmware without boot entries" in record.done
+    assert [disk.landed for disk in record.disks] == before
+    assert [disk.handed_over for disk in record.disks] == run.digests() != before
+    assert 0 < record.disks[0].changed < 200 << 20
+    assert processes(run) == []
+    assert list(run.temporary.iterdir()) == []
+    assert not run.disks[0].overlay.exists()
+    _read_debian(run)
+
+
+def _read_debian(run: Run) -> None:
+    """Look at the disk itself, by an inspection of its own and file by file."""
+    assert run.step("inspect") == Exit.DONE, run.log
+    guest = run.guest
+    assert guest.verdict.answer == "fits"
+    assert guest.firmware.fallback_loader
+    assert guest.system is not None
+    assert {"virtio_blk", "virtio_pci", "virtio_scsi", "virtio_net"} <= set(guest.system.kernels[0].drivers)
+    assert [(one.name, one.mac) for one in guest.system.named_nics] == [("ens192", MAC)]
+    assert not any(concern.code == "guest-addresses" for concern in guest.concerns)
+    files = read_back(
+        run,
+        "g.mount_ro('/dev/sda2', '/')\n"
+        "read = lambda path: g.read_file(path).decode()\n"
+        "found = {'link': read('/etc/systemd/network/10-vmferry-ens192.link'),"
+        " 'interfaces': read('/etc/network/interfaces'),"
+        " 'script': read('/usr/local/lib/vmferry/first-boot/01-hello'),"
+        " 'agent': g.is_file('/usr/local/lib/vmferry/first-boot/00-qemu-guest-agent'),"
+        " 'unit': g.readlink('/etc/systemd/system/multi-user.target.wants/vmferry-first-boot.service')}\n"
+        "g.umount_all(); g.mount_ro('/dev/sda1', '/')\n"
+        "found['loader'] = read('/EFI/BOOT/BOOTX64.EFI'); found['grub'] = read('/EFI/BOOT/grubx64.efi')\n"
+        "print(json.dumps(found))",
+    )
+    assert files["link"].endswith(f"[Match]\nMACAddress={MAC}\nType=ether\n\n[Link]\nName=ens192\n")
+    assert "address 192.0.2.10/24" in files["interfaces"]
+    assert "address 2001:db8::10/64" in files["interfaces"]
+    assert files["script"] == "#!/bin/sh\necho hello\n"
+    assert files["agent"]
+    assert files["unit"] == "/etc/systemd/system/vmferry-first-boot.service"
+    assert (files["loader"], files["grub"]) == ("MZ phony shimx64.efi", "MZ phony grubx64.efi")
+
+
+# --- a phony Windows, killed on the way
+
+KILLS = (
+    "opening the disks",
+    "inspecting the guest",
+    "converting the guest",
+    "starting the appliance of libguestfs",
+    "looking for operating systems",
+)
+"""What is being done when the step is killed: virt-v2v first, then the proof."""
+
+
+def test_a_phony_windows_is_converted_after_kills_in_each_phase(
+    guests: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(v2v.TOOLS_ENV, str(guests / "virt-tools"))
+    nic = Nic(id="nic-0", mac=MAC, addresses=("192.0.2.20",))
+    run = prepare(guests / "windows.img", nics=(nic,), virtio_win=str(guests / "virtio-win"))
+    run.environment = {**run.environment, v2v.TOOLS_ENV: str(guests / "virt-tools")}
+    assert run.step("inspect") == Exit.DONE, run.log
+    assert run.guest.verdict.answer == "convert"
+    before = run.digests()
+    for text in KILLS:
+        _kill_at(run, text)
+        assert run.digests() == before, text
+        assert not (run.disks[0].folder / ADAPTED).exists(), text
+    assert run.step("adapt") == Exit.DONE, run.log
+    record = run.adapted
+    assert [disk.landed for disk in record.disks] == before
+    assert [disk.handed_over for disk in record.disks] == run.digests() != before
+    assert f"Windows sets its address at its first start: {MAC}:ip:192.0.2.20,192.0.2.1,24" in record.done
+    assert run.guest.system is not None
+    assert "viostor (boot)" in run.guest.system.windows_drivers
+    assert processes(run) == []
+    _read_windows(run)
+
+
+def _kill_at(run: Run, text: str) -> None:
+    (run.folder / "log").write_text("")
+    process = run.start("adapt")
+    wait_for(lambda: text in run.log or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    assert text in run.log
+    wait_for(lambda: processes(run) == [], 60)
+
+
+def _read_windows(run: Run) -> None:
+    found = read_back(
+        run,
+        "g.mount_ro('/dev/sda1', '/')\n"
+        "there = lambda path: bool(g.is_file(g.case_sensitive_path(path)))\n"
+        "found = {'sys': there('/Windows/System32/drivers/viostor.sys'),"
+        " 'addresses': g.read_file('/Windows/Temp/v2vnetcf.ps1').decode(),"
+        " 'names': [name.lower() for name in g.find('/')]}\n"
+        "g.hivex_open(g.case_sensitive_path('/Windows/System32/Config/SYSTEM'))\n"
+        "def key(*names):\n"
+        "    node = g.hivex_root()\n"
+        "    for name in names:\n"
+        "        node = g.hivex_node_get_child(node, name)\n"
+        "    return node\n"
+        "def value(node, name):\n"
+        "    return list(g.hivex_value_value(g.hivex_node_get_value(node, name)))\n"
+        "found['start'] = value(key('ControlSet001', 'Services', 'viostor'), 'Start')\n"
+        "found['services'] = [g.hivex_node_name(row['hivex_node_h']) for row in"
+        " g.hivex_node_children(key('ControlSet001', 'Services'))]\n"
+        "print(json.dumps(found))",
+    )
+    assert found["sys"]
+    assert found["start"] == [0, 0, 0, 0]
+    assert any("firstboot" in name.lower() for name in found["services"])
+    scripts = [name for name in found["names"] if "guestfs/firstboot/scripts/" in name]
+    assert any("v2vnetcf" in name for name in scripts), scripts
+    assert any("qemu-ga" in name for name in scripts), scripts
+    assert "windows/drivers/virtio/netkvm.inf" in found["names"]
+    assert "192.0.2.20" in found["addresses"]
+    assert MAC.replace(":", "-") in found["addresses"].lower()
+
+
+def test_windows_without_its_drivers_in_virtio_win_is_refused_before_anything(
+    guests: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    run = prepare(guests / "windows.img", virtio_win=str(tmp_path))
+    run.environment = {**run.environment, v2v.TOOLS_ENV: str(guests / "virt-tools")}
+    assert run.step("inspect") == Exit.DONE, run.log
+    before = run.digests()
+    assert run.step("adapt") == Exit.INVALID
+    assert "has no viostor for this version of Windows" in run.words
+    assert run.digests() == before
+    assert not run.disks[0].overlay.exists()
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("image", "code", "words"),
+    [
+        ("luks.img", Exit.INVALID, "/dev/sda1 is encrypted by LUKS, so no system can be seen"),
+        ("blank.img", Exit.UNSUPPORTED, "no operating system was found"),
+        ("two.img", Exit.AMBIGUOUS, "there are 2 operating systems"),
+        ("full.img", Exit.NO_SPACE, "/ on /dev/sda1 is too full for a conversion"),
+        ("dirty.img", Exit.UNSUPPORTED, "the NTFS file system on /dev/sda1 is marked dirty"),
+    ],
+)
+def test_a_guest_that_cannot_be_adapted_has_one_clear_message(
+    images: Path, prepare: Prepare, image: str, code: Exit, words: str
+) -> None:
+    run = prepare(images / image, adapt=Adapt.ALWAYS)
+    assert run.step("inspect") == Exit.DONE, run.log
+    before = run.digests()
+    assert run.step("adapt") == code
+    assert run.words.startswith(f"the guest cannot be adapted: {words}")
+    assert "spec.guest.whenNotAdaptable: continue" in run.words
+    assert run.digests() == before
+    kept = run.guest
+    run_continuing(run)
+    assert run.step("adapt") == Exit.DONE
+    assert [one.code for one in run.adapted.concerns] == ["guest-not-adapted"]
+    assert not run.adapted.changed
+    assert run.guest == kept
+    assert run.digests() == before
+
+
+def run_continuing(run: Run) -> None:
+    from steps.model.plan import Plan  # noqa: PLC0415 - only here
+    from steps.runtime.program import PLAN  # noqa: PLC0415
+
+    plan = Plan.load(run.folder / "request" / PLAN)
+    wanted = plan.guest.model_copy(update={"when_not_adaptable": WhenNotAdaptable.CONTINUE})
+    plan.model_copy(update={"guest": wanted}).save(run.folder / "request" / PLAN)
+
+
+def test_a_virt_v2v_that_gives_up_leaves_no_qemu_nbd_and_its_reason_is_clear(
+    images: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepare(images / "luks.img")
+    for name, value in run.environment.items():
+        monkeypatch.setenv(name, value)
+    overlay = run.disks[0].folder / OVERLAY
+    argv = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        "raw",
+        "-b",
+        run.disks[0].path.name,
+        str(overlay),
+    ]
+    subprocess.run(argv, check=True)
+    order = v2v.Conversion(overlays=[overlay], root="single", keys={})
+    with pytest.raises(NotAdaptableError) as failure:
+        v2v.convert(order, run.temporary, report=lambda _part, _text: None, stop=Stop())
+    assert failure.value.code is Exit.INVALID
+    assert failure.value.what == "the guest's disk is encrypted, and there is no key for it"
+    assert processes(run) == []
+
+
+def test_a_stop_ends_everything_and_leaves_the_disk_as_it_landed(guests: Path, prepare: Prepare) -> None:
+    run = prepare(guests / "debian.img")
+    assert run.step("inspect") == Exit.DONE, run.log
+    before = run.digests()
+    process = run.start("adapt")
+    wait_for(lambda: "inspecting the guest" in run.log or process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == Exit.STOPPED
+    assert processes(run) == []
+    assert list(run.temporary.iterdir()) == []
+    assert run.digests() == before
+    assert not run.disks[0].overlay.exists()
+    assert not (run.folder / "request" / ADAPTED).exists()
+    assert (run.folder / "request" / GUEST).exists()
