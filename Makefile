@@ -34,7 +34,7 @@ fuzz: ## Fuzz every parser of foreign bytes for FUZZ_SECONDS (60) each; print th
 	@VMFERRY_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
 e2e: ## Run whole imports in the lab: real Kubernetes and Harvester, and Argo if its binaries exist (root)
-	@$(PREPARE) packages python vcenter guest helm syft ovirt
+	@$(PREPARE) packages python vcenter guest helm syft ovirt libguestfs v2v
 	@tests/real/cluster/run
 
 e2e-smoke: ## Run the part of e2e for CI: chart, one import, one retry, one deletion; about ten minutes (root)

@@ -29,6 +29,7 @@ from steps.model.machine import Firmware, Machine, Nic
 from steps.model.plan import Adapt, DiskFormat, GuestPlan
 from steps.model.scratch import Ready
 from steps.runtime.program import MACHINE, PLAN
+from tests.real import lab_only
 from tests.real.inspection.conftest import CACHE, PYTHON, ROOT, environment
 from tests.real.inspection.conftest import images as inspection_images
 from tests.unit.builders import a_disk, a_machine, a_plan
@@ -37,6 +38,12 @@ __all__ = ["environment", "inspection_images"]
 HERE: Final = Path(__file__).parent
 SECONDS: Final = 1800
 MAC: Final = "52:54:00:aa:00:01"
+QUICK: Final = ("test_commit.py", "test_step.py", "test_windows.py")
+"""Files for `make test`. The others take minutes of the appliance, and are part of `make e2e`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lab_only.mark(items, HERE, pure=QUICK)
 
 
 @dataclass
@@ -92,23 +99,35 @@ Prepare = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
-def guests(environment: dict[str, str]) -> Path:
-    """The folder with the guests; built again when the programs that make them have changed."""
+def windows(environment: dict[str, str]) -> Path:
+    """The folder with a phony Windows, virtio-win and virt-tools."""
+    return built("windows", environment)
+
+
+@pytest.fixture(scope="session")
+def debian(environment: dict[str, str]) -> Path:
+    """The folder with a Debian, which takes some minutes to make."""
+    if shutil.which("mmdebstrap") is None or shutil.which("mformat") is None:
+        pytest.skip("mmdebstrap or mtools is missing: run tests/prepare.sh v2v")
+    return built("debian", environment)
+
+
+def built(system: str, environment: Mapping[str, str]) -> Path:
+    """The folder of a guest, which is built again when the programs that make it have changed."""
     if os.geteuid() != 0:
         pytest.skip("only root can build the guests")
     try:
         v2v.require()
     except StepError as error:
         pytest.skip(f"{error.what}: run tests/prepare.sh v2v")
-    if shutil.which("mmdebstrap") is None or shutil.which("mformat") is None:
-        pytest.skip("mmdebstrap or mtools is missing: run tests/prepare.sh v2v")
-    folder = CACHE / "adaptation"
+    folder = CACHE / "adaptation" / system
     sources = [HERE / "images.py", HERE.parent / "inspection/images.py", HERE.parent / "inspection/hive.py"]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    with (CACHE / "adaptation.lock").open("w") as lock:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists() or (folder / "done").read_text() != key:
-            argv = [PYTHON, "-m", "tests.real.adaptation.images", str(folder)]
+            argv = [PYTHON, "-m", "tests.real.adaptation.images", str(folder), system]
             subprocess.run(argv, cwd=ROOT, env=environment, check=True, timeout=SECONDS)
             (folder / "done").write_text(key)
     return folder

@@ -1,4 +1,4 @@
-"""Builds the guests that the tests adapt: `/usr/bin/python3 -m tests.real.adaptation.images FOLDER`.
+"""Builds the guests that the tests adapt: `/usr/bin/python3 -m tests.real.adaptation.images FOLDER SYSTEM`.
 
 It needs root, mmdebstrap and the binding of libguestfs, and otherwise only the standard library.
 """
@@ -211,12 +211,14 @@ def virtio_win(folder: Path) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder, system = Path(sys.argv[1]), sys.argv[2]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    debian(folder / "debian.img")
-    windows(folder / "windows.img")
-    virtio_win(folder / "virtio-win")
+    if system == "debian":
+        debian(folder / "debian.img")
+    else:
+        windows(folder / "windows.img")
+        virtio_win(folder / "virtio-win")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from steps.model.adapted import ADAPTED, Phase
 from steps.model.adapting import NotAdaptableError
 from steps.model.contract import Exit
 from steps.model.guest import GUEST
-from steps.model.machine import Nic
 from steps.model.plan import Adapt, WhenNotAdaptable
 from steps.runtime.stop import Stop
 from tests.real.adaptation.conftest import MAC, Prepare, Run, read_back
+from tests.real.adaptation.test_windows import a_windows, read_windows
 from tests.real.inspection.conftest import images
 
 __all__ = ["images"]
@@ -52,9 +52,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 900) -> None:
 
 
 def test_a_debian_without_virtio_is_converted_and_keeps_its_name_loader_and_scripts(
-    guests: Path, prepare: Prepare
+    debian: Path, prepare: Prepare
 ) -> None:
-    run = prepare(guests / "debian.img", efi=True, has_scripts=True)
+    run = prepare(debian / "debian.img", efi=True, has_scripts=True)
     scripts = run.folder / "scripts"
     scripts.mkdir()
     (scripts / "hello").write_text("echo hello\n")
@@ -124,28 +124,18 @@ KILLS = (
 
 
 def test_a_phony_windows_is_converted_after_kills_in_each_phase(
-    guests: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+    windows: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(v2v.TOOLS_ENV, str(guests / "virt-tools"))
-    nic = Nic(id="nic-0", mac=MAC, addresses=("192.0.2.20",))
-    run = prepare(guests / "windows.img", nics=(nic,), virtio_win=str(guests / "virtio-win"))
-    run.environment = {**run.environment, v2v.TOOLS_ENV: str(guests / "virt-tools")}
-    assert run.step("inspect") == Exit.DONE, run.log
-    assert run.guest.verdict.answer == "convert"
+    run = a_windows(windows, prepare, monkeypatch)
     before = run.digests()
     for text in KILLS:
         _kill_at(run, text)
         assert run.digests() == before, text
         assert not (run.disks[0].folder / ADAPTED).exists(), text
     assert run.step("adapt") == Exit.DONE, run.log
-    record = run.adapted
-    assert [disk.landed for disk in record.disks] == before
-    assert [disk.handed_over for disk in record.disks] == run.digests() != before
-    assert f"Windows sets its address at its first start: {MAC}:ip:192.0.2.20,192.0.2.1,24" in record.done
-    assert run.guest.system is not None
-    assert "viostor (boot)" in run.guest.system.windows_drivers
+    assert [disk.landed for disk in run.adapted.disks] == before
     assert processes(run) == []
-    _read_windows(run)
+    read_windows(run)
 
 
 def _kill_at(run: Run, text: str) -> None:
@@ -158,43 +148,11 @@ def _kill_at(run: Run, text: str) -> None:
     wait_for(lambda: processes(run) == [], 60)
 
 
-def _read_windows(run: Run) -> None:
-    found = read_back(
-        run,
-        "g.mount_ro('/dev/sda1', '/')\n"
-        "there = lambda path: bool(g.is_file(g.case_sensitive_path(path)))\n"
-        "found = {'sys': there('/Windows/System32/drivers/viostor.sys'),"
-        " 'addresses': g.read_file('/Windows/Temp/v2vnetcf.ps1').decode(),"
-        " 'names': [name.lower() for name in g.find('/')]}\n"
-        "g.hivex_open(g.case_sensitive_path('/Windows/System32/Config/SYSTEM'))\n"
-        "def key(*names):\n"
-        "    node = g.hivex_root()\n"
-        "    for name in names:\n"
-        "        node = g.hivex_node_get_child(node, name)\n"
-        "    return node\n"
-        "def value(node, name):\n"
-        "    return list(g.hivex_value_value(g.hivex_node_get_value(node, name)))\n"
-        "found['start'] = value(key('ControlSet001', 'Services', 'viostor'), 'Start')\n"
-        "found['services'] = [g.hivex_node_name(row['hivex_node_h']) for row in"
-        " g.hivex_node_children(key('ControlSet001', 'Services'))]\n"
-        "print(json.dumps(found))",
-    )
-    assert found["sys"]
-    assert found["start"] == [0, 0, 0, 0]
-    assert any("firstboot" in name.lower() for name in found["services"])
-    scripts = [name for name in found["names"] if "guestfs/firstboot/scripts/" in name]
-    assert any("v2vnetcf" in name for name in scripts), scripts
-    assert any("qemu-ga" in name for name in scripts), scripts
-    assert "windows/drivers/virtio/netkvm.inf" in found["names"]
-    assert "192.0.2.20" in found["addresses"]
-    assert MAC.replace(":", "-") in found["addresses"].lower()
-
-
 def test_windows_without_its_drivers_in_virtio_win_is_refused_before_anything(
-    guests: Path, prepare: Prepare, tmp_path: Path
+    windows: Path, prepare: Prepare, tmp_path: Path
 ) -> None:
-    run = prepare(guests / "windows.img", virtio_win=str(tmp_path))
-    run.environment = {**run.environment, v2v.TOOLS_ENV: str(guests / "virt-tools")}
+    run = prepare(windows / "windows.img", virtio_win=str(tmp_path))
+    run.environment = {**run.environment, v2v.TOOLS_ENV: str(windows / "virt-tools")}
     assert run.step("inspect") == Exit.DONE, run.log
     before = run.digests()
     assert run.step("adapt") == Exit.INVALID
@@ -272,8 +230,8 @@ def test_a_virt_v2v_that_gives_up_leaves_no_qemu_nbd_and_its_reason_is_clear(
     assert processes(run) == []
 
 
-def test_a_stop_ends_everything_and_leaves_the_disk_as_it_landed(guests: Path, prepare: Prepare) -> None:
-    run = prepare(guests / "debian.img")
+def test_a_stop_ends_everything_and_leaves_the_disk_as_it_landed(debian: Path, prepare: Prepare) -> None:
+    run = prepare(debian / "debian.img")
     assert run.step("inspect") == Exit.DONE, run.log
     before = run.digests()
     process = run.start("adapt")

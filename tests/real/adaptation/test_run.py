@@ -49,17 +49,17 @@ def vmferry(environment: dict[str, str], *argv: str) -> subprocess.CompletedProc
 
 
 def test_an_import_adapts_its_guest_and_a_retry_repeats_only_that(
-    guests: Path, environment: dict[str, str], tmp_path: Path
+    windows: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     manifest, into = tmp_path / "vm.yaml", tmp_path / "win"
-    manifest.write_text(MANIFEST.format(image=guests / "windows.img"))
-    environment = {**environment, v2v.TOOLS_ENV: str(guests / "virt-tools")}
-    before = digest(guests / "windows.img")
+    manifest.write_text(MANIFEST.format(image=windows / "windows.img"))
+    environment = {**environment, v2v.TOOLS_ENV: str(windows / "virt-tools")}
+    before = digest(windows / "windows.img")
     failed = vmferry(environment, "run", "-f", str(manifest), "--into", str(into), "--retry-delay", "0")
     assert failed.returncode == Exit.INVALID, failed.stderr
     assert "there is no virtio-win, which has its drivers" in failed.stderr + failed.stdout
     landed = digest(into / ".vmferry/scratch/disk-0/disk.qcow2")
-    done = vmferry(environment, "retry", str(into), "--virtio-win", str(guests / "virtio-win"))
+    done = vmferry(environment, "retry", str(into), "--virtio-win", str(windows / "virtio-win"))
     assert done.returncode == 0, done.stderr
     assert "adapted: the guest boots from virtio now" in done.stderr
     record = Adapted.load(into / ".vmferry/request" / ADAPTED)
@@ -67,7 +67,7 @@ def test_an_import_adapts_its_guest_and_a_retry_repeats_only_that(
     assert [disk.handed_over for disk in record.disks] == [digest(into / "disk-0.qcow2")] != [landed]
     assert record.disks[0].handed_over in (into / "SHA256SUMS").read_text()
     assert Guest.load(into / ".vmferry/request" / GUEST).verdict.answer == "fits"
-    assert digest(guests / "windows.img") == before
+    assert digest(windows / "windows.img") == before
     check = ["qemu-img", "check", "-q", "-f", "qcow2", str(into / "disk-0.qcow2")]
     subprocess.run(check, check=True)
     stages = [path.name for path in sorted((into / ".vmferry/logs").iterdir())]
