@@ -163,6 +163,8 @@ def _wish(rng: random.Random) -> Json:
     machine: Json = {"name": "web", "id": "vm-1", "path": "/DC0/vm/prod/web"}
     machines = [machine | {"name": rng.choice(_NAMES), "id": f"vm-{n}"} for n in range(rng.randrange(5))]
     for one in machines:
+        if rng.random() < 0.05:
+            one["id"] = "x" * selecting.LONGEST_REFERENCE
         one["path"] = rng.choice(("", f"/DC0/vm/{rng.choice(_NAMES)}/{one['name']}"))
         one["isTemplate"] = rng.random() < 0.2
     rows = [
@@ -179,7 +181,7 @@ def _wish(rng: random.Random) -> Json:
         "exclude": rng.sample(_PATTERNS, rng.choice((0, 0, 1))),
         "kind": rng.choice([str(kind) for kind in SourceKind]),
         "tagsUnknown": rng.choice(("", "", "no tags here")),
-        "times": rng.choice((1, 1, 1, selecting.MOST_VMS + 1)) if rng.random() < 0.05 else 1,
+        "times": selecting.MOST_VMS + 1 if rng.random() < 0.03 else 1,
     }
 
 

@@ -105,6 +105,12 @@ RULES: Final[tuple[tuple[str, Json, Json, str], ...]] = (  # kind, refused, acce
         {"bootCheck": {"address": "192.0.2.9", "tcpPort": 22}},
         "address has no effect without tcpPort",
     ),
+    (
+        IMPORT,
+        {"guest": {"inspect": True, "root": "sda2"}},
+        {"guest": {"inspect": True, "root": "/dev/vg0/root"}},
+        "it is not a device",
+    ),
     (IMPORT, {"bootCheck": {"tcpPort": 0}}, {"bootCheck": {"tcpPort": 1}}, "greater than or equal to 1"),
     (IMPORT, {"bootCheck": {"tcpPort": 65536}}, {"bootCheck": {"tcpPort": 65535}}, "less than or equal to"),
     (
@@ -224,7 +230,7 @@ RULES: Final[tuple[tuple[str, Json, Json, str], ...]] = (  # kind, refused, acce
             ("a/b", "a:b"),
             ("a,b", "a b"),
             ("a%2f", ""),
-            ("a\\b", None),
+            ("a\\b", "a.b"),
             (" a", "a"),
             ("a\n", "?"),
         )
