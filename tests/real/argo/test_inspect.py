@@ -20,7 +20,7 @@ from steps.model.workflow_nodes import output_of
 from tests.real import scenario
 from tests.real.argo.ground import ARGO, RELEASE, Ground, eventually, keep
 from tests.real.argo.test_retry import no_room, seen_running_again, started
-from tests.real.argo.world import FAILED, RUNNING, Imported, World, a_vm, claims_of, world
+from tests.real.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm, claims_of, world
 from tests.real.guest import datadisk
 from workflows.api.conditions import find
 
@@ -220,7 +220,8 @@ def test_an_installation_without_the_image_refuses_it(
     settings(guest={"enabled": False})
     made = make([a_vm(tmp_path, "no-image")])
     imported = made.begin("no-image", **ASKED)
-    imported.when(lambda seen: "guest.enabled" in seen.status.message, 120)
+    assert "guest.enabled" in imported.until(INVALID).message
     assert made.simulator.vm("no-image")["power"] == "on"
     imported.change(guest={"inspect": False})
+    imported.leaves(INVALID)
     imported.until(RUNNING, seconds=SECONDS)
