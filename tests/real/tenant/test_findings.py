@@ -20,6 +20,7 @@ import pytest
 
 from controller.operator.checkpods import objects as checkpods
 from steps.model import names
+from steps.model.contract import StepError
 from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, MACHINE, SECRET, SOURCES, WORKFLOW, Object
 from steps.model.sources import SourceKind
 from tests.real.simulator import Simulator
@@ -442,7 +443,9 @@ def test_f21_work_without_bound(ground: Ground, attempt: Attempt, victim: Tenant
         tenant = ground.tenant()
         tenant.ova("web", f"{ground.web.url}/f21.ovf")
         rows = [{"sourceNetwork": f"n{n}", "destinationNetwork": f"other/n{n}"} for n in range(5000)]
-        tenant.import_("rows", "web", networkMapping=rows)
+        with pytest.raises(StepError, match="must have at most 1024 items"):
+            tenant.import_("too-many", "web", networkMapping=rows)
+        tenant.import_("rows", "web", networkMapping=rows[:1024])
         tenant.import_("text", "web", folder="x" * 100_000, storageClass="y" * 100_000)
         for name in ("rows", "text"):
             tenant.until(name, "Invalid")
