@@ -28,9 +28,10 @@ def is_dirty(read: Read) -> bool | None:
     cluster = sector * (per_cluster if per_cluster <= 0x80 else 1 << (256 - per_cluster))
     mft, record_size = struct.unpack_from("<Q", boot, 48)[0], struct.unpack_from("<b", boot, 64)[0]
     size = record_size * cluster if record_size > 0 else 1 << min(-record_size, 16)
-    if not 512 <= size <= _LARGEST_RECORD or mft * cluster >= 1 << 62:
+    offset = mft * cluster + _VOLUME_RECORD * size
+    if not 512 <= size <= _LARGEST_RECORD or offset >= 1 << 62:
         return None
-    return _flag(read(mft * cluster + _VOLUME_RECORD * size, size))
+    return _flag(read(offset, size))
 
 
 def is_bitlocker(read: Read) -> bool:
