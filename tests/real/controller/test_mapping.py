@@ -95,4 +95,4 @@ def test_from_a_missing_mapping_to_the_next_obstacle(server: ApiServer) -> None:
 
 def test_kubectl_explains_every_field_in_sentences(server: ApiServer) -> None:
     text = server.kubectl("explain", "importmapping.spec.networks.source.vlan")
-    assert "The ID of the VLAN that the network is bound to, from 1 to 4094." in " ".join(text.split())
+    assert "The ID of the VLAN that the network is bound to, from 1 to 4094;" in " ".join(text.split())
