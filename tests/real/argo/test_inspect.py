@@ -71,7 +71,6 @@ def buses(imported: Imported) -> set[str]:
     return {disk["disk"]["bus"] for disk in disks}
 
 
-@pytest.mark.smoke
 def test_a_real_guest_gets_the_bus_for_which_it_has_drivers(ground: Ground, tmp_path: Path) -> None:
     """Its disks are on PVSCSI at the source, for which the table says sata."""
     scenario.guest_image()
