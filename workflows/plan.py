@@ -343,7 +343,7 @@ def guest_reasons(spec: VirtualMachineImportSpec, settings: Settings) -> Iterato
 
 
 def _unused_guest_fields(wanted: GuestSettings, *, adapts: bool) -> Iterator[str]:
-    """Fields without effect: whoever writes one expects that something happens."""
+    """Fields without effect: a person who writes one expects an effect."""
     fields: dict[str, object] = {
         "firstBoot": wanted.first_boot,
         "agent": wanted.agent,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from steps.model.printable import escaped
+
 LONGEST: Final = 300
 """Characters of a text in a report; names of VMs have at most 80 in vSphere."""
 
@@ -15,14 +17,7 @@ def visible(text: str, longest: int = LONGEST) -> str:
     They appear as escapes: an ESC would command the terminal, and U+202E makes `gpj.exe` look like an image.
     """
     cut = text if len(text) <= longest else f"{text[:longest]}…"
-    if cut.isprintable():
-        return cut
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in cut)
-
-
-def _escaped(letter: str) -> str:
-    code = ord(letter)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return escaped(cut)
 
 
 def code_span(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from controller.manifests.read import SUFFIXES
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
+from steps.model.printable import printable
 from steps.model.yaml import to_yaml
 
 _MARK: Final = "# vmferry: "
@@ -45,7 +46,7 @@ def manifest_text(of: str, remarks: Iterable[str], document: Mapping[str, Any]) 
 
 def line(text: str) -> str:
     """Text that cannot end a comment."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable(text, " ")
 
 
 def mark_of(text: str) -> Mark | None:

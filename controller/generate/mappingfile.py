@@ -20,6 +20,7 @@ from steps.model.kinds import API_VERSION, IMPORT_MAPPING
 from steps.model.machine import Disk, Machine, Nic
 from steps.model.matching import bus_of_row, rule_of_nic, storage_choice
 from steps.model.plan import Bus, TargetKind, TargetPlan
+from steps.model.printable import printable
 from workflows import import_mapping
 from workflows.api.mapping import (
     ImportMapping,
@@ -198,7 +199,7 @@ def _usage_remarks(names: Iterable[dict[str, str]]) -> dict[str, str]:
 
 def _line(text: str) -> str:
     """Text that cannot end a comment."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable(text, "?")
 
 
 def _add(spec: CommentedMap, name_of_list: str, wanted: dict[str, tuple[str, str]], **rest: str) -> bool:

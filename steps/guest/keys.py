@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from steps.guest.luks import EVERY
+from steps.guest.luks import key_of
 from steps.model.contract import Exit, StepError
 from steps.model.guest import Guest
 
@@ -47,8 +47,7 @@ def key_files(guest: Guest, keys: dict[str, str], folder: Path) -> dict[str, Pat
     """A file with the passphrase for each encrypted device of the guest that has one, for virt-v2v."""
     found: dict[str, Path] = {}
     for number, device in enumerate(guest.unlocked):
-        key = keys.get(device.removeprefix("/dev/").replace("/", ".")) or keys.get(EVERY)
-        if key:
+        if key := key_of(device, keys):
             path = folder / f"key-{number}"
             path.touch(mode=0o600)
             path.write_text(key)

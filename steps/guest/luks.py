@@ -22,7 +22,7 @@ def unlock(guest: Guest, keys: Mapping[str, str], *, readonly: bool) -> tuple[li
     if not keys:
         return opened, refused
     for device in _encrypted(guest):
-        key = keys.get(device.removeprefix("/dev/").replace("/", ".")) or keys.get(EVERY)
+        key = key_of(device, keys)
         if not key:
             continue
         try:
@@ -35,6 +35,11 @@ def unlock(guest: Guest, keys: Mapping[str, str], *, readonly: bool) -> tuple[li
     if opened:
         guest.ask("looking for volume groups on opened devices", None, "lvm_scan", True)
     return opened, refused
+
+
+def key_of(device: str, keys: Mapping[str, str]) -> str:
+    """The key for a device: its own, else that for every device; empty without one."""
+    return keys.get(device.removeprefix("/dev/").replace("/", ".")) or keys.get(EVERY) or ""
 
 
 def _encrypted(guest: Guest) -> Iterator[str]:

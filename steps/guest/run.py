@@ -28,6 +28,7 @@ import steps
 from steps.model.contract import Exit, StepError
 from steps.model.document import Document, first_error
 from steps.model.guest_facts import Count, Facts
+from steps.model.printable import printable
 from steps.runtime.stop import Stop
 
 SECONDS: Final = 1800.0
@@ -238,8 +239,7 @@ def _report(progress: Any, report: Report) -> None:
         found = _Progress.model_validate(progress)
     except ValidationError as error:
         raise _unusable(f"its progress is not valid: {first_error(error)}") from None
-    text = "".join(char if char.isprintable() else "?" for char in found.text[:200])
-    report(found.done, found.total, text)
+    report(found.done, found.total, printable(found.text[:200], "?"))
 
 
 def _facts(found: Any) -> Facts:

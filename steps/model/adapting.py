@@ -210,8 +210,8 @@ def _candidates(loaders: Sequence[str]) -> Iterator[tuple[str, tuple[tuple[str, 
             vendors.setdefault(vendor, {})[name.lower()] = path
     for vendor, files in vendors.items():
         if _SHIM in files:
-            beside = tuple((files[name], f"BOOT/{name}") for name in _HELPERS if name in files)
-            yield vendor, ((files[_SHIM], FALLBACK), *beside)
+            helpers = tuple((files[name], f"BOOT/{name}") for name in _HELPERS if name in files)
+            yield vendor, ((files[_SHIM], FALLBACK), *helpers)
             continue
         first = next((files[name] for name in (_GRUB, _OTHERS.get(vendor.lower(), "")) if name in files), "")
         yield vendor, ((first, FALLBACK),) if first else ()

@@ -10,6 +10,8 @@ import hashlib
 import re
 from typing import Final, NamedTuple
 
+from steps.model.printable import escaped
+
 MOST_LINES: Final = 200
 LONGEST_LINE: Final = 500
 """Characters of a line. A guest may write a line without an end."""
@@ -105,9 +107,4 @@ def quote(text: str) -> str:
 
 def _line(line: str) -> str:
     cut = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in cut)
-
-
-def _escaped(letter: str) -> str:
-    code = ord(letter)
-    return " " if letter == "\t" else f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return escaped(cut.replace("\t", " "))

@@ -9,6 +9,8 @@ import enum
 from pathlib import Path
 from typing import Final
 
+from steps.model.printable import printable
+
 # Paths in a pod; the embedded runner uses folders of its own instead.
 SCRATCH: Final = Path("/scratch")
 """The disk's own claim: bulk data, written as `NAME.partial` and renamed when complete."""
@@ -112,7 +114,7 @@ class StepError(Exception):
         line = ": ".join(part for part in (what, why) if part)
         words = " ".join("; ".join(part for part in (line, remedy) if part).split())
         # Names come from untrusted files: they must not control a terminal.
-        return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
+        return printable(words)
 
     @property
     def _parts(self) -> tuple[str, str, str]:

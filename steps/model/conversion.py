@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 
 from steps.model.adapting import NotAdaptableError
 from steps.model.contract import Exit, StepError
+from steps.model.printable import printable
 
 PROGRAM: Final = "virt-v2v-in-place"
 LONGEST: Final = 500
@@ -46,8 +47,7 @@ def parsed(line: str) -> Message | None:
 
 def clean(text: str) -> str:
     """A text of the guest or of virt-v2v on one line, without control characters."""
-    words = " ".join(text.split())[:LONGEST]
-    return "".join(char if char.isprintable() else "?" for char in words)
+    return printable(" ".join(text.split())[:LONGEST], "?")
 
 
 _WEIGHTS: Final = (
@@ -63,7 +63,7 @@ _WEIGHTS: Final = (
 
 
 def progress(message: Message) -> tuple[int, str] | None:
-    """(percent, what is being done) of a message that says so."""
+    """(percent, text for a person) of a known message; None for another."""
     lowered = message.text.lower()
     return next(((percent, text) for begin, percent, text in _WEIGHTS if lowered.startswith(begin)), None)
 

@@ -1,16 +1,17 @@
 """The document of an inspection as an output of the stage, which Argo keeps in the Workflow. Pure.
 
 The text is that of `steps.model.packing`. What a guest chooses can be long, such as its connections and its
-kernels: then parts that nobody decides by are left out, and the document says so.
+kernels: then parts that decide nothing are left out, and `trouble` names that.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
-from steps.model.contract import Exit
+from steps.model.contract import Exit, StepError
 from steps.model.guest import Guest
-from steps.model.packing import Packing, text_of
+from steps.model.packing import Packing
 
 GUEST_OUTPUT: Final = "guest"
 """The output parameter, and the file among the outputs."""
@@ -22,6 +23,7 @@ LONGEST_DOCUMENT: Final = 512 << 10
 """Bytes of `guest.json`."""
 SHORTENED: Final = "the description is too long for a Workflow: parts of it are left out"
 _PACKING: Final = Packing(LONGEST_DOCUMENT, LONGEST_OUTPUT)
+_WHAT: Final = "the description of the guest"
 _FAILURE: Final = "the result of inspect is not valid"
 
 
@@ -31,12 +33,11 @@ def to_output(guest: Guest) -> str:
     Raises:
         StepError: UNSUPPORTED, if even its verdict and its concerns are too long.
     """
-    for candidate in (guest, _without_lists(guest), _without_system(guest)):
-        document = candidate.to_json().encode()
-        if len(document) <= LONGEST_DOCUMENT and len(text_of(document)) <= LONGEST_OUTPUT:
-            return text_of(document)
     remedy = "turn the inspection off for this VM (spec.guest.inspect: false)"
-    return _PACKING.pack(_without_system(guest).to_json().encode(), "the description of the guest", remedy)
+    for candidate in (guest, _without_lists(guest)):
+        with contextlib.suppress(StepError):
+            return _PACKING.pack(candidate.to_json().encode(), _WHAT, remedy)
+    return _PACKING.pack(_without_system(guest).to_json().encode(), _WHAT, remedy)
 
 
 def from_output(output: str, code: Exit = Exit.INVALID) -> Guest:

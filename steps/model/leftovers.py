@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from steps.model.printable import printable
+
 OUTPUT: Final = "left"
 """The output's name, and the name of its file."""
 MOST: Final = 20
@@ -40,7 +42,5 @@ def _shortened(left: Sequence[str]) -> tuple[str, ...]:
 
 def _printable(text: str) -> str:
     """One line that cannot control a terminal."""
-    line = "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split())
-    )
+    line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"

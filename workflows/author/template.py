@@ -38,6 +38,7 @@ from workflows.stages import (
     CLAIMS,
     CLEANUP,
     HALT,
+    INSPECT,
     NAME_CLAIMS,
     RELEASE_SOURCE,
     Identity,
@@ -117,7 +118,7 @@ _DESCRIPTIONS: Final = {
 }
 
 
-OF_GUEST: Final = ("inspect",)
+OF_GUEST: Final = (INSPECT,)
 """The stages that only these templates have. `vmferry run` has further ones."""
 _OF_GUEST_DESCRIPTION: Final = " Before the disks are handed on, it looks into all of them together."
 

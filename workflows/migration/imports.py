@@ -7,6 +7,7 @@ import json
 from typing import Any, Final, NamedTuple
 
 from steps.model.kinds import API_VERSION, GROUP, IMPORT, MIGRATION_PLAN, Object
+from steps.model.printable import printable
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.migration_plan import NO_ROW, MigrationPlan, PlannedVm, VmPhase
@@ -141,5 +142,5 @@ def judge(status: ImportStatus, *, is_retried: bool = False) -> tuple[VmPhase, s
 
 
 def _short(message: str) -> str:
-    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in message)
+    line = printable(message)
     return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE - 3]}..."

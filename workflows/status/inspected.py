@@ -13,11 +13,11 @@ from steps.model.guest import Answer, BusEvidence, Guest
 from steps.model.guest_output import GUEST_OUTPUT, NOT_INSPECTED, from_output
 from steps.model.machine import Severity
 from workflows.api.status import Condition, ConditionStatus
+from workflows.stages import INSPECT
 from workflows.status.observed import Observed
 
 INSPECTED: Final = "GuestInspected"
 """Type of the condition: True with what was found, False if the disks could not be looked into."""
-_STAGE: Final = "inspect"
 _REASONS: Final = {Answer.FITS: "Fits", Answer.CONVERT: "NeedsConversion", Answer.LEAVE: "LeftAlone"}
 _LONGEST_PART: Final = 300
 _LONGEST: Final = 8192
@@ -26,7 +26,7 @@ _LONGEST: Final = 8192
 
 def guest_of(seen: Observed | None) -> Guest | None:
     """The result of `inspect` in a Workflow; None without one, or if it cannot be read."""
-    text = seen.output(_STAGE, None, GUEST_OUTPUT) if seen is not None else ""
+    text = seen.output(INSPECT, None, GUEST_OUTPUT) if seen is not None else ""
     if not text:
         return None
     try:

@@ -29,14 +29,7 @@ def test_vm_of_the_readme_boots_with_its_data(ground: Ground, tmp_path: Path) ->
     data = datadisk.make(tmp_path / "data.img", stay=True)
     (vm,) = scenario.inventory(data.path)["datacenters"][0]["vms"]
     with world(ground, tmp_path, [vm], "it-readme") as made:
-        document = made.manifest(
-            scenario.VM,
-            folder=scenario.FOLDER,
-            networkMapping=[
-                {"sourceNetwork": "VM Network", "destinationNetwork": "vlan1"},
-                {"sourceNetwork": "prod-pg", "destinationNetwork": "vlan2"},
-            ],
-        )
+        document = made.readme_manifest()
         console = fresh_console(ground.lab, made.namespace)
         ground.apply(*made.source(), document)
         imported = made.imported(scenario.VM)

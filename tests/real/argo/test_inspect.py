@@ -77,15 +77,7 @@ def test_a_real_guest_gets_the_bus_for_which_it_has_drivers(ground: Ground, tmp_
     data = datadisk.make(tmp_path / "data.img", stay=True)
     (vm,) = scenario.inventory(data.path)["datacenters"][0]["vms"]
     with world(ground, tmp_path, [vm], "it-inspect") as made:
-        document = made.manifest(
-            scenario.VM,
-            folder=scenario.FOLDER,
-            networkMapping=[
-                {"sourceNetwork": "VM Network", "destinationNetwork": "vlan1"},
-                {"sourceNetwork": "prod-pg", "destinationNetwork": "vlan2"},
-            ],
-            **ASKED,
-        )
+        document = made.readme_manifest(**ASKED)
         ground.apply(*made.source(), document)
         imported = made.imported(scenario.VM)
         eventually(lambda: imported.status.workflow is not None, imported.describe, 120)

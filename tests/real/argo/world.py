@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from steps.model.kinds import API_VERSION, Object
+from tests.real import scenario
 from tests.real.argo.ground import HOST, Ground, eventually
 from tests.real.argo.place import (
     FAILED,
@@ -80,6 +81,12 @@ class World(Place):
         where = {"kind": "VmwareSource", "name": "vcenter", "namespace": source or self.namespace}
         mapping = [{"sourceNetwork": "VM Network", "destinationNetwork": "vlan1"}]
         return self.document(vm, where, name=name, **{"networkMapping": mapping, **spec})
+
+    def readme_manifest(self, **spec: Any) -> Object:
+        """The import of the VM that the README shows, with both of its networks."""
+        networks = {"VM Network": "vlan1", "prod-pg": "vlan2"}
+        rows = [{"sourceNetwork": name, "destinationNetwork": to} for name, to in networks.items()]
+        return self.manifest(scenario.VM, folder=scenario.FOLDER, networkMapping=rows, **spec)
 
     def begin(self, vm: str, **more: Any) -> Imported:
         """Apply an import, with its source."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from tests.real import goprogram
 _SOURCES: Final = Path(__file__).parent / "go"
 
 Json = dict[str, Any]
+Row = tuple[str, Json, Json, str]
+"""Kind, a spec that is refused, its neighbour that is accepted, words of the message."""
 
 
 @functools.cache
@@ -28,6 +31,21 @@ def judged(definitions: Path, objects: list[Json]) -> list[Json]:
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def judged_rows(
+    definitions: Path, rows: Sequence[Row], an_object: Callable[[str, Json], Json]
+) -> list[tuple[Json, Json]]:
+    """The two answers of each row, from one start of the program."""
+    given = [an_object(kind, spec) for kind, refused, accepted, _ in rows for spec in (refused, accepted)]
+    found = judged(definitions, given)
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
+def assert_judged_as(row: Row, answers: tuple[Json, Json]) -> None:
+    refused, accepted = answers
+    assert any(row[3] in one for one in refused["errors"]), refused["errors"]
+    assert (accepted["errors"], accepted["pruned"], refused["pruned"]) == ([], [], [])
 
 
 def as_yaml(objects: list[Json]) -> str:

@@ -15,6 +15,7 @@ from controller.client import ask
 from steps.model.contract import Exit
 from steps.model.kinds import IMPORT
 from steps.runtime import kubeapi
+from tests.unit.controller.operator.plan_world import PlanWorld
 from tests.unit.controller.operator.world import KEY, World
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.workflows.status.situations import failed, found, node, upto
@@ -56,7 +57,7 @@ def vmferry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 class Attending:
     """The controller: it reconciles once before each read that is not its own."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World | PlanWorld) -> None:
         self._world = world
         self._busy = False
 

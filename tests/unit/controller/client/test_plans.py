@@ -12,27 +12,12 @@ from controller.cli import main
 from controller.client import ask
 from steps.model.contract import Exit
 from steps.runtime import kubeapi
-from tests.unit.controller.client.test_ask import Ended, refused
+from tests.unit.controller.client.test_ask import Attending, Ended, refused
 from tests.unit.controller.operator.plan_world import DONE, FAILED, RUNNING, PlanWorld
-from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from workflows.api.annotations import APPROVE, RETRY
 
 CANCELLED = ("VMMigrationFailed", "False", "Cancelled")
 Vmferry = Callable[..., Ended]
-
-
-class Attending:
-    """The controller: it reconciles once before each read that is not its own."""
-
-    def __init__(self, world: PlanWorld) -> None:
-        self._world = world
-        self._busy = False
-
-    def __call__(self, _: FakeCluster) -> None:
-        if not self._busy:
-            self._busy = True
-            self._world.look()
-            self._busy = False
 
 
 @pytest.fixture
