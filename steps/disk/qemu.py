@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,10 @@ _MAX_ERROR_CHARS: Final = 600
 _STOP_CHECK_SECONDS: Final = 0.1
 """Seconds between two checks of the stop flag."""
 _LIBC: Final = ctypes.CDLL(None)  # loaded before any fork: nothing may be looked up after it
+_LOCKED: Final = re.compile(r'Failed to get (shared )?"[\w ]+" lock')
+"""Another process has opened the image (block/file-posix.c, raw_check_lock_bytes)."""
+_LOCK_SECONDS: Final = 30.0
+"""How long the qemu-img of a killed step may take to end, while the kernel still writes for it."""
 _MORE_MEMORY: Final = "vmferry retries; if this happens each time, give the step more memory"
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
@@ -60,6 +65,10 @@ class Measure:
 
     required: int
     fully_allocated: int
+
+
+class ImageInUseError(StepError):
+    """Another process holds the lock of an image, so nothing was read or written."""
 
 
 def info(path: Path, image_format: str) -> Info:
@@ -217,11 +226,22 @@ def commit(
     A kill leaves the base damaged until a repetition has ended. Then it is the same as without the kill, but
     for leaked clusters, which are freed here.
 
+    The qemu-img of a killed step may still be ending and hold the lock. It gets some time for that.
+
     Raises:
-        StepError: NO_SPACE, CORRUPT or INTERNAL.
+        StepError: NO_SPACE, CORRUPT or INTERNAL; ImageInUseError, if another process keeps the disk open.
         Stopped: likewise.
     """
-    _run_with_progress(["commit", "-p", "-d", *_image(overlay, "qcow2")], base, report, stop, verb="commit")
+    argv = ["commit", "-p", "-d", *_image(overlay, "qcow2")]
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            _run_with_progress(argv, base, report, stop, verb="commit")
+            break
+        except ImageInUseError:
+            if time.monotonic() > end:
+                raise
+            stop.sleep(_STOP_CHECK_SECONDS)
     if base_format == "qcow2":
         result = _run("check", "-q", "-r", "leaks", *_image(base, base_format))
         if result.returncode not in (0, _LEAKS):
@@ -373,6 +393,9 @@ def _failure(verb: str, path: Path, output: str, returncode: int) -> StepError:
     if returncode < 0:  # not the image's fault: the cause of the kill may have ended
         what = f"qemu-img {verb} was killed by {signal.Signals(-returncode).name} while it read {path.name}"
         return StepError(Exit.INTERNAL, what, why, _MORE_MEMORY)
+    if _LOCKED.search(output):
+        remedy = "end the program that uses the disk, then retry"
+        return ImageInUseError(Exit.INTERNAL, f"another program uses {path.name}", why, remedy)
     if any(text in output for text in _NO_ROOM):
         free = os.statvfs(path.parent)
         why = f"{why}; {free.f_bavail * free.f_frsize} bytes are free"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,60 @@ def test_compare_accepts_equal_and_rejects_different_images(image: Path, tmp_pat
     assert qemu.compare(image, "raw", other, "raw")
     other.write_bytes(image.read_bytes()[:-1] + b"x")
     assert not qemu.compare(image, "raw", other, "raw")
+
+
+@pytest.fixture
+def overlay(image: Path) -> Path:
+    path = image.parent / "overlay.qcow2"
+    qemu.create_overlay(path, image, "raw")
+    return path
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A qemu-io that holds the lock of an image until it gets the command `quit`."""
+    argv = ["stdbuf", "-oL", "qemu-io", "-f", "qcow2", str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print("read 0 512", file=process.stdin, flush=True)
+        assert process.stdout.readline(), "qemu-io has not opened the image"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def commit(overlay: Path, image: Path) -> None:
+    qemu.commit(overlay, image, "raw", report=lambda part: None, stop=Stop())
+
+
+@pytest.mark.programs
+def test_a_commit_waits_for_the_qemu_img_of_a_killed_step(image: Path, overlay: Path) -> None:
+    tried: list[float] = []
+    with opened(overlay) as holder:
+
+        class Noted(Stop):
+            def sleep(self, seconds: float) -> None:
+                tried.append(seconds)
+                holder.kill()  # as the kernel does a moment after the step
+                holder.wait()
+
+        qemu.commit(overlay, image, "raw", report=lambda part: None, stop=Noted())
+    assert len(tried) == 1
+    assert overlay.exists()
+
+
+@pytest.mark.programs
+def test_a_disk_that_stays_in_use_is_named_and_can_be_retried(
+    image: Path, overlay: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "_LOCK_SECONDS", 0.3)
+    before = image.read_bytes()
+    with opened(overlay):
+        error = asked(lambda: commit(overlay, image))
+    assert is_retryable(error.code)
+    assert str(error).startswith("another program uses disk.raw")
+    assert "end the program that uses the disk" in error.remedy
+    assert image.read_bytes() == before
+    commit(overlay, image)

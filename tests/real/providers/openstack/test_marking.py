@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +14,15 @@ from steps.providers import connect
 from tests.real.openstack import machines
 from tests.real.openstack.cloud import Project
 from tests.real.openstack.machines import Nic
-from tests.real.providers.openstack.conftest import MakeAccess
+from tests.real.providers.openstack.conftest import MakeAccess, a_disk
 
 
 @pytest.fixture
-def machine(project: Project, access: MakeAccess) -> Machine:
+def machine(project: Project, access: MakeAccess, tmp_path: Path) -> Machine:
     """A server that is off, with two ports, and a tag of its own."""
     network = machines.network(project, "front")
-    server = machines.server(project, "web", [1], nics=[Nic(network=network), Nic(network=network)])
+    nics = [Nic(network=network), Nic(network=network)]
+    server = machines.server(project, "web", [a_disk(tmp_path, 1)], nics=nics)
     machines.stop(project, server.id)
     compute = project.connection.compute
     compute.get_server(server.id).add_tag(compute, "live")
