@@ -28,6 +28,8 @@ MOST_ROWS: Final = 256
 MOST_TAGS: Final = 16
 MOST_WINDOWS: Final = 32
 MOST_WAVES: Final = 1000
+MOST_VMS: Final = 1000
+MOST_PAUSE_MINUTES: Final = 365 * 24 * 60
 LONGEST_PLAN: Final = 40
 """Characters of a plan's name: the names of its imports begin with it."""
 FIXED: Final[Mapping[str, str]] = {
@@ -192,13 +194,13 @@ class Waves(Model):
         default=None,
         description="The number of VMs of a wave. Waves follow the order of spec.vms. The default is one "
         "wave with all VMs.",
-        json_schema_extra={"minimum": 1, "maximum": 1000},
+        json_schema_extra={"minimum": 1, "maximum": MOST_VMS},
     )
     pause_minutes: int | None = Field(
         default=None,
         description="The minutes between the end of a wave and the start of the next one. The default is 0 "
         "minutes.",
-        json_schema_extra={"minimum": 0, "maximum": 525600},
+        json_schema_extra={"minimum": 0, "maximum": MOST_PAUSE_MINUTES},
     )
     approval: Flag | None = Field(
         default=None,
@@ -277,13 +279,13 @@ class PlanLimits(Model):
         default=None,
         description="The number of VMs of one host of the source (vSphere: an ESXi host) that are imported "
         "at a time. The host is the one that had the VM when the VMs were selected. The default is no limit.",
-        json_schema_extra={"minimum": 1, "maximum": 1000},
+        json_schema_extra={"minimum": 1, "maximum": MOST_VMS},
     )
     per_storage_class: int | None = Field(
         default=None,
         description="The number of VMs with disks for one storage class that are imported at a time. The "
         "default is no limit.",
-        json_schema_extra={"minimum": 1, "maximum": 1000},
+        json_schema_extra={"minimum": 1, "maximum": MOST_VMS},
     )
 
 

@@ -20,8 +20,11 @@ from steps.model.wildcards import has_wildcard
 from workflows import texts
 from workflows.api.migration_plan import (
     LONGEST_PLAN,
+    MOST_PAUSE_MINUTES,
     MOST_ROWS,
     MOST_TAGS,
+    MOST_VMS,
+    MOST_WAVES,
     MOST_WINDOWS,
     MigrationPlan,
     MigrationPlanSpec,
@@ -61,8 +64,8 @@ def reasons(plan: MigrationPlan) -> Iterator[str]:
     for number, window in enumerate(spec.windows):
         yield from (f"spec.windows[{number}]: {words}" for words in _window_reasons(window))
     for field, value in _limits(spec):
-        if value is not None and value < 1:
-            yield f"{field} is {value}: write 1 or more, or remove it for no limit"
+        if value is not None and not 1 <= value <= MOST_VMS:
+            yield f"{field} is {value}: write 1 to {MOST_VMS}, or remove it for no limit"
     if spec.priority is not None and not -1000 <= spec.priority <= 1000:
         yield f"spec.priority is {spec.priority}: write a number from -1000 to 1000"
 
@@ -98,8 +101,8 @@ def _one_row(row: PlanVms) -> Iterator[str]:
         yield "it needs name, folder or tags: write which VMs it selects, such as name: '*' for all"
     if not all(row.tags):
         yield "tags has an empty pattern: remove it"
-    if row.wave is not None and row.wave < 1:
-        yield f"wave is {row.wave}: write 1 or more"
+    if row.wave is not None and not 1 <= row.wave <= MOST_WAVES:
+        yield f"wave is {row.wave}: write 1 to {MOST_WAVES}"
     if row.overrides.get("targetVirtualMachineName") and (not row.name or has_wildcard(row.name)):
         yield ("overrides.targetVirtualMachineName is for one VM: write a row whose name has no wildcard")
 
@@ -133,9 +136,12 @@ def _probe(plan: MigrationPlan, spec: dict[str, Any]) -> Sequence[str]:
 
 
 def _wave_reasons(waves: Waves) -> Iterator[str]:
-    for field, value, least in (("size", waves.size, 1), ("pauseMinutes", waves.pause_minutes, 0)):
-        if value is not None and value < least:
-            yield f"spec.waves.{field} is {value}: write {least} or more"
+    for field, value, least, most in (
+        ("size", waves.size, 1, MOST_VMS),
+        ("pauseMinutes", waves.pause_minutes, 0, MOST_PAUSE_MINUTES),
+    ):
+        if value is not None and not least <= value <= most:
+            yield f"spec.waves.{field} is {value}: write {least} to {most}"
     threshold = waves.failure_threshold
     if threshold is None:
         return
