@@ -1,7 +1,12 @@
-"""What a pod with all disks of a VM mounts. Pure.
+"""What a pod mounts of the disks of a VM, where the Workflow says it. Pure.
 
-How many disks there are is known when the Workflow runs, but the volumes of a pod are a part of its template.
-So the controller says it, as the output of the suspended node `name-claims`: a word for each disk.
+**A disk that lands.** A row of `admit` says on which claim a disk lands, and how a pod mounts it. Argo keeps
+the rows in the status of the Workflow, which a person who retries Workflows may change. So each value is an
+expression of Argo. It yields one of the values that are possible, whatever the row says.
+
+**All disks.** How many disks there are is known when the Workflow runs, but the volumes of a pod are a part
+of its template. So the controller says it, as the output of the suspended node `name-claims`: a word for
+each disk.
 
     disk-0:scratch      the scratch of the disk, with the disk as a file
     disk-0:Block        the volume on which the disk has landed, a block device; scratch has the records
@@ -36,6 +41,13 @@ CONDITION: Final = f"{{{{=inputs.parameters.{CLAIMS} != '{NOTHING}'}}}}"
 _RECORDS: Final = "notes"
 _FORM: Final = "^disk-[0-9]{1,3}:(scratch|notes|Block|Filesystem)$"
 _INPUT: Final = f"inputs.parameters.{CLAIMS}"
+FINAL_CLAIMS: Final = "final-claims"
+"""The parameter of a Workflow: whether its VM is in the release namespace. There a disk lands on a claim that
+has its final name. The parameter is a part of the spec, which people may not change."""
+_CLAIM_FORM: Final = "^[a-z0-9]([-a-z0-9]{0,250}[a-z0-9])?$"
+_OF_A_RUN: Final = "^vmi-.*-[0-9a-f]{8}-g[0-9]+-"
+"""The claims of any run (`workflows.plan.run_name`, `steps.model.names.claim`)."""
+_OWN: Final = "workflow.parameters.run + '-' + inputs.parameters.disk"
 
 
 def words(plan: Plan, machine: Machine, rows: Iterable[object]) -> str:
@@ -69,6 +81,33 @@ def _row(row: object) -> LandingDisk | None:
         return LandingDisk.model_validate({name: row.get(name) for name in LandingDisk.model_fields})
     except ValidationError:
         return None
+
+
+def either(field: str, one: str, other: str) -> str:
+    """An expression of Argo: the value `one` if the row has it, in any other case `other`."""
+    return f"{{{{=inputs.parameters.{field} == '{one}' ? '{one}' : '{other}'}}}}"
+
+
+def landing_claim() -> str:
+    """An expression: the claim on which the disk lands.
+
+    It is named after the run and the disk. In the release namespace it may have another name, but never that
+    of a claim of a run.
+    """
+    claim = "inputs.parameters.claim"
+    is_final = f"workflow.parameters['{FINAL_CLAIMS}'] == 'true'"
+    is_free = f"{claim} matches '{_CLAIM_FORM}' && not ({claim} matches '{_OF_A_RUN}')"
+    return f"{{{{={is_final} && {is_free} ? {claim} : {_OWN} }}}}"
+
+
+def mixed_claim() -> str:
+    """The same for a disk that may be served from its scratch instead."""
+    return landing_claim().replace("{{=", "{{=inputs.parameters.volume == 'disk' && ", 1)
+
+
+def scratch_claim() -> str:
+    """An expression: the scratch of such a disk, or the claim with the records of its landing."""
+    return f"{{{{=inputs.parameters.volume == 'disk' ? {_OWN} + '-notes' : {_OWN} }}}}"
 
 
 def pod_patch(stage: Stage) -> str:

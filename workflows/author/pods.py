@@ -54,8 +54,9 @@ RUN: Final = "{{workflow.parameters.run}}"
 SOURCE: Final = "{{workflow.parameters.source}}"
 DISK: Final = "{{inputs.parameters.disk}}"
 WORKFLOW: Final = "{{workflow.name}}"
-CLAIM: Final = "{{inputs.parameters.claim}}"
-"""The claim on which a disk lands."""
+MOUNTS: Final = mounts.either("mounts", "volumeDevices", "volumeMounts")
+PATH: Final = mounts.either("path", "devicePath", "mountPath")
+"""How a pod mounts the claim on which a disk lands: the field of the container, and that of the entry."""
 LANDED: Final = "landed"
 """Field of a disk: its volume was handed over by an earlier Workflow of the run, so nothing is copied."""
 WAY: Final = "way"
@@ -276,10 +277,9 @@ def volume_patch() -> str:
     """A patch of the pods that work on the volume of a disk: it mounts the volume, whatever its mode is.
 
     A template names either `volumeMounts` or `volumeDevices`, and the mode of a claim is known only when the
-    Workflow runs. Argo puts the inputs into the patch before it applies it (docs/fields.md, podSpecPatch).
+    Workflow runs. Argo evaluates the expressions before it applies the patch (docs/fields.md, podSpecPatch).
     """
-    key, path = "{{inputs.parameters.mounts}}", "{{inputs.parameters.path}}"
-    return _patch({"containers": [{"name": "main", key: [{"name": "disk", path: str(VOLUME)}]}]})
+    return _patch({"containers": [{"name": "main", MOUNTS: [{"name": "disk", PATH: str(VOLUME)}]}]})
 
 
 def mixed_patch() -> str:
@@ -288,11 +288,11 @@ def mixed_patch() -> str:
     For scratch the patch repeats what the template says. Lists merge by the names of volumes and the paths of
     mounts, so that changes nothing; a pod never has a claim as two volumes.
     """
-    name, key, path = (f"{{{{inputs.parameters.{field}}}}}" for field in ("volume", "mounts", "path"))
+    name = mounts.either("volume", "disk", "scratch")
     return _patch(
         {
-            "volumes": [{"name": name, "persistentVolumeClaim": {"claimName": CLAIM}}],
-            "containers": [{"name": "main", key: [{"name": name, path: f"/{name}"}]}],
+            "volumes": [{"name": name, "persistentVolumeClaim": {"claimName": mounts.mixed_claim()}}],
+            "containers": [{"name": "main", MOUNTS: [{"name": name, PATH: f"/{name}"}]}],
         }
     )
 
@@ -422,7 +422,7 @@ def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -
 def _scratch_claim(stage: Stage) -> str:
     if not stage.volume:
         return names.claim(RUN, DISK)
-    return "{{inputs.parameters.scratch}}" if stage.mixed else names.notes(RUN, DISK)
+    return mounts.scratch_claim() if stage.mixed else names.notes(RUN, DISK)
 
 
 def _is_of_volume_owner(stage: Stage) -> bool:
@@ -464,7 +464,7 @@ def _landing_volumes(stage: Stage) -> list[m.Volume]:
     """The claim on which the disk lands; `volume_patch` mounts it. Other patches add claims themselves."""
     if not stage.volume or stage.mixed or stage.scratches:
         return []
-    source = m.PersistentVolumeClaimVolumeSource(claim_name=CLAIM)
+    source = m.PersistentVolumeClaimVolumeSource(claim_name=mounts.landing_claim())
     return [m.Volume(name="disk", persistent_volume_claim=source)]
 
 

@@ -146,10 +146,16 @@ def _workflow(settings: Installation, kind: SourceKind, way: DiskWay, *, guest: 
         ),
         arguments=[
             *(Parameter(name=name) for name in ("run", "source")),
-            *(Parameter(name=name, value="false", enum=["true", "false"]) for name in ("undo", KEEP_OFF)),
-            *(Parameter(name=f"approve-{gate}", value="false", enum=["true", "false"]) for gate in Gate),
+            *(
+                Parameter(name=name, value="false", enum=["true", "false"])
+                for name in ("undo", KEEP_OFF, *(f"approve-{gate}" for gate in Gate), *_of_landing(way))
+            ),
         ],
     )
+
+
+def _of_landing(way: DiskWay) -> tuple[str, ...]:
+    return () if way is DiskWay.PULL else (mounts.FINAL_CLAIMS,)
 
 
 def _stage(

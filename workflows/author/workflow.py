@@ -13,8 +13,8 @@ from hera.workflows import Parameter, Workflow
 from hera.workflows import models as m
 
 from steps.model import names
-from steps.model.plan import Gate, Plan, PodPlan
-from workflows import argo_names
+from steps.model.plan import DiskWay, Gate, Plan, PodPlan
+from workflows import argo_names, mounts
 from workflows.author.installation import Installation
 from workflows.author.pods import KEEP_OFF, NETWORKS, placement
 from workflows.author.template import DESCRIPTION, TITLE, Json
@@ -57,7 +57,9 @@ def author(
         ),
         arguments=[
             Parameter(name=name, value=value)
-            for name, value in parameters(plan, limits, undo=undo, keep_off=keep_off).items()
+            for name, value in (
+                parameters(plan, limits, undo=undo, keep_off=keep_off) | _of_landing(plan, settings)
+            ).items()
         ],
     ).to_dict()
     document["spec"] |= _placement(plan.pods)
@@ -78,6 +80,13 @@ def parameters(plan: Plan, limits: str, *, undo: bool = False, keep_off: KeepOff
     gates = {f"approve-{gate}": _flag(gate in plan.approvals) for gate in Gate}
     wishes = {"undo": _flag(undo), KEEP_OFF: keep_off, **gates}
     return {"run": plan.run, "source": limits, **wishes}
+
+
+def _of_landing(plan: Plan, settings: Installation) -> dict[str, str]:
+    """Whether the disks land on claims that have their final names already."""
+    if plan.target.way is DiskWay.PULL:
+        return {}
+    return {mounts.FINAL_CLAIMS: _flag(plan.target.namespace == settings.namespace)}
 
 
 def _flag(value: bool) -> str:

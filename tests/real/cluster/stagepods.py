@@ -20,6 +20,7 @@ from steps.model.plan import Plan
 from steps.model.power import POWER
 from tests.real.cluster.lab import Lab
 from tests.real.standins.process import eventually
+from tests.unit.workflows.author.landed_rows import values as expressions
 from workflows import argo_names
 from workflows.author.pods import FETCH, RECORD
 from workflows.status.nodes import node_id
@@ -205,6 +206,7 @@ class StagePods:
         return pod
 
     def _filled(self, text: str, disk: str) -> str:
+        row = self.rows.get(disk, {})
         values = {
             "workflow.name": self.plan.run,
             "workflow.namespace": self.lab.release,
@@ -215,7 +217,8 @@ class StagePods:
             "workflow.parameters.keep-off": "false",
             "inputs.parameters.halt": "Skipped",
             "inputs.parameters.disk": disk,
-            **{f"inputs.parameters.{name}": value for name, value in self.rows.get(disk, {}).items()},
+            **{f"inputs.parameters.{name}": value for name, value in row.items()},
+            **{mark[2:-2].strip(): value for mark, value in (expressions(row) if row else {}).items()},
         }
         return MARK.sub(lambda mark: values[mark[0][2:-2].strip()], text)
 

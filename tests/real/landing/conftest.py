@@ -109,7 +109,7 @@ def argo(server: ApiServer) -> Iterator[ApiServer]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": argo_names.LIMITS, "namespace": RELEASE},
-        "data": {argo_names.limit_key("default", limit): "4" for limit in Limit},
+        "data": {argo_names.limit_key("default", limit): "100" for limit in Limit},
     }
     listed = {"apiVersion": "v1", "kind": "List", "items": [config, limits]}
     server.kubectl("apply", "-f", "-", given=json.dumps(listed))

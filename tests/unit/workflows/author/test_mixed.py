@@ -11,6 +11,7 @@ from steps.model.contract import SCRATCH, VOLUME
 from steps.model.landing import LandingDisk, MixedDisk
 from steps.model.plan import DiskWay
 from steps.model.sources import SourceKind
+from tests.unit.workflows.author.landed_rows import filled
 from tests.unit.workflows.author.rendered import CHART, Json, keys, parse, spec, templates
 
 MIXED: Final = {
@@ -30,11 +31,8 @@ def pod(stage: str, row: MixedDisk) -> Json:
 
     Lists merge by the names of containers and volumes, and by the paths of mounts.
     """
-    text = json.dumps(TEMPLATES[stage])
-    for name, value in row.model_dump().items():
-        text = text.replace(f"{{{{inputs.parameters.{name}}}}}", value)
-    made: Json = json.loads(text)
-    assert "{{inputs" not in json.dumps(made)
+    made: Json = json.loads(filled(json.dumps(TEMPLATES[stage]), row))
+    assert "inputs.parameters" not in json.dumps(made)
     patch = json.loads(made["podSpecPatch"])
     (main,) = patch["containers"]
     container = made["container"]
