@@ -102,11 +102,18 @@ CHECKED: Final = "-checked"
 """The end of the names of the DAGs for imports with a boot check."""
 
 
-def entrypoint(*, boot_check: bool) -> str:
+HOOKED: Final = "-hooked"
+"""The end of the names of the DAGs for imports with hooks, after `CHECKED`."""
+HOOKS: Final = "hooks"
+"""The parameter of a Workflow with the points at which the import has hooks (`steps.model.plan.HookPlan`)."""
+
+
+def entrypoint(*, boot_check: bool, hooks: bool = False) -> str:
     """The first DAG of an import, if it is not that of the template; else empty."""
-    return f"import{CHECKED}" if boot_check else ""
+    end = f"{CHECKED if boot_check else ''}{HOOKED if hooks else ''}"
+    return f"import{end}" if end else ""
 
 
 def is_boot_checked(entrypoint: str) -> bool:
     """Whether a Workflow has the stage `check`, by its entrypoint."""
-    return entrypoint.endswith(CHECKED)
+    return entrypoint.removesuffix(HOOKED).endswith(CHECKED)

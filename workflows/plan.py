@@ -38,7 +38,7 @@ from steps.model.plan import (
 )
 from steps.model.source_mark import LONGEST_SUFFIX, LONGEST_TAG, SourceMark
 from steps.model.sources import SourceKind
-from workflows import boot_checks, import_mapping, profiles, texts, vm_settings, ways
+from workflows import boot_checks, hooks, import_mapping, profiles, texts, vm_settings, ways
 from workflows.api.guest import GuestSettings, WantedAgent
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
@@ -94,6 +94,7 @@ def plan(
         *source_reasons(source, local_files=settings.local_files),
         *profile_reasons(import_.spec, source, settings),
         *boot_checks.reasons(import_.spec, settings),
+        *hooks.reasons(import_.spec, settings),
     ]
     if reasons:
         raise Invalid(reasons)
@@ -105,7 +106,7 @@ def plan(
     if reasons := list(_late_reasons(spec, settings, target)):
         raise Invalid(reasons)
     vm, folder = inventory_path.of_import(source.kind, spec.virtual_machine_name, spec.folder)
-    return Plan(
+    planned = Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
         import_=ImportRef(
             api_version=import_.api_version,
@@ -134,7 +135,11 @@ def plan(
         pods=values.pods,
         limits=settings.limits,
         boot_check=boot_checks.planned(spec, settings),
+        hooks=hooks.planned(spec),
     )
+    if reasons := list(hooks.stage_reasons(planned, embedded=not settings.mounts_claims)):
+        raise Invalid(reasons)
+    return planned
 
 
 def profile_reasons(spec: VirtualMachineImportSpec, source: Source, settings: Settings) -> Iterator[str]:

@@ -79,6 +79,8 @@ class Settings(Document):
     """Whether imports may have a boot check, which needs rights on the console and the screen of new VMs."""
     boot_check_networks: tuple[IPvAnyNetwork, ...] | None = ()
     """Networks in which `spec.bootCheck.address` may be; None: any, as on a person's own computer."""
+    hooks: bool = False
+    """Whether imports may have hooks."""
     kubevirt_namespace: str = ""
     """Where KubeVirt runs; empty: harvester-system or kubevirt, by the target."""
     profiles: Mapping[str, Profile] = {}

@@ -62,6 +62,7 @@ IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports
 V2V_IMPORT: Final = Kind(V2V_API_VERSION, "VirtualMachineImport", "virtualmachineimports")
 RESOURCE_MAPPING: Final = Kind(V2V_API_VERSION, "ResourceMapping", "resourcemappings")
 IMPORT_MAPPING: Final = Kind(API_VERSION, "ImportMapping", "importmappings")
+IMPORT_HOOK: Final = Kind(API_VERSION, "ImportHook", "importhooks")
 MIGRATION_PLAN: Final = Kind(API_VERSION, "MigrationPlan", "migrationplans")
 IMPORTS: Final = {kind.api_version: kind for kind in (IMPORT, V2V_IMPORT)}
 """The kinds of imports, by the API version of their dialect."""
@@ -125,6 +126,7 @@ KINDS: Final = {
             WORKFLOW_TEMPLATE,
             *IMPORTS.values(),
             IMPORT_MAPPING,
+            IMPORT_HOOK,
             MIGRATION_PLAN,
             RESOURCE_MAPPING,
             *SOURCES.values(),

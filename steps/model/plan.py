@@ -471,6 +471,26 @@ class BootCheckPlan(Document):
     """Where KubeVirt runs, whose virt-handler counts bytes and frames."""
 
 
+class Moment(enum.StrEnum):
+    """Whether a hook runs before or after its stage."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class HookPlan(Document):
+    """A hook of the import: the name of an ImportHook, and where it runs."""
+
+    moment: Moment
+    stage: str
+    name: str
+
+    @property
+    def point(self) -> str:
+        """Where it runs, in one word: the name of its node in the Workflow, such as `before-poweroff`."""
+        return f"{self.moment}-{self.stage}"
+
+
 class ScratchPlan(Document):
     """The scratch claim of a disk in a cluster."""
 
@@ -518,6 +538,8 @@ class Plan(Document):
     guest: GuestPlan = _left_out(GuestPlan())
     boot_check: BootCheckPlan | None = _left_out(None)
     """None: the import is complete once its VM is started."""
+    hooks: tuple[HookPlan, ...] = _left_out(())
+    """At most one for each point."""
     scratch: ScratchPlan = ScratchPlan()
     profile: str = _left_out("")
     """The profile of the installation that the run began with."""

@@ -1,8 +1,8 @@
 """The CustomResourceDefinitions, made from the models; `python -m workflows.api.crd` prints them.
 
 They accept every manifest that the CRDs of vm-import-controller accept. Names, plurals and the first printer
-column are the same; additional columns follow. ImportMapping and MigrationPlan are kinds of vmferry only, and
-strict.
+column are the same; additional columns follow. ImportMapping, ImportHook and MigrationPlan are kinds of
+vmferry only, and strict.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from steps.model.kinds import GROUP, IMPORT_MAPPING, MIGRATION_PLAN
+from steps.model.kinds import GROUP, IMPORT_HOOK, IMPORT_MAPPING, MIGRATION_PLAN
 from workflows.api.base import Model, rules
+from workflows.api.import_hook import ImportHookSpec
 from workflows.api.mapping import ImportMappingSpec
 from workflows.api.migration_plan import LONGEST_PLAN, MigrationPlanSpec, MigrationPlanStatus
 from workflows.api.schema import strict, structural
@@ -105,6 +106,18 @@ KINDS: Final = (
         ImportMappingSpec,
         None,
         (_AGE,),
+        is_strict=True,
+    ),
+    Kind(
+        IMPORT_HOOK.kind,
+        "What imports may run before or after their stages. Only those in the namespace of vmferry count.",
+        ImportHookSpec,
+        None,
+        (
+            _column("Timeout", ".spec.timeoutSeconds", "integer"),
+            _column("On failure", ".spec.onFailure"),
+            _AGE,
+        ),
         is_strict=True,
     ),
     Kind(

@@ -20,6 +20,7 @@ from steps.model.sources import SourceKind
 from workflows.api.base import Flag, Model, none_to_list, rules
 from workflows.api.boot_check import BootCheckSettings
 from workflows.api.guest import GuestSettings
+from workflows.api.hooks import HOOK_ROWS, MOST_HOOKS, HookRow
 from workflows.api.vm import VirtualMachineSettings
 
 
@@ -514,6 +515,13 @@ class VirtualMachineImportSpec(Model):
         description="How vmferry proves, after the start of the new VM, that its guest has booted. The "
         "import has succeeded only after that. An empty object means all defaults. The default is no proof.",
         json_schema_extra=STRICT,
+    )
+    hooks: Annotated[tuple[HookRow, ...], BeforeValidator(none_to_list)] = Field(
+        default=(),
+        description="Hooks that run before or after stages of the import. The administrator defines them as "
+        "ImportHooks in the namespace of vmferry. A hook that fails ends the import, unless its ImportHook "
+        "says otherwise. The default is none. At most 16 rows.",
+        json_schema_extra={**STRICT, "maxItems": MOST_HOOKS, **HOOK_ROWS},
     )
     dry_run: Flag | None = Field(
         default=None,

@@ -164,6 +164,30 @@ class DiskImportStatus(Reported):
         return self.disk or self.disk_name
 
 
+class HookStatus(Reported):
+    """A hook of the import, or its part for one disk."""
+
+    name: Text = Field(default="", description="The name of the ImportHook.")
+    moment: Text = Field(default="", description="Whether it runs before or after the stage.")
+    stage: Text = Field(default="", description="The stage, such as poweroff.")
+    disk: Text = Field(
+        default="", description="The ID of the disk; empty for a stage of the whole VM."
+    )
+    phase: Text = Field(
+        default="",
+        description="Running, Succeeded, Failed, or Ignored: it failed, and the import continues.",
+    )
+    message: Text = Field(default="", description="The last words of the hook, or why it has failed.")
+    object_name: Text = Field(
+        default="",
+        description="The name of its Pod or Workflow in the namespace of vmferry; empty for `vmferry run`.",
+    )
+    started: Text = Field(default="", description="When the hook began, as RFC 3339 in UTC.")
+    finished: Text = Field(
+        default="", description="When it ended, as RFC 3339 in UTC; empty while it runs."
+    )
+
+
 class WorkflowReference(Reported):
     """The Workflow that runs the import."""
 
@@ -202,6 +226,9 @@ class ImportStatus(Reported):
         "VMExportFailed; Succeeded (True, False, or Unknown while it is under way); MappingRulesVerified; "
         "MappingResolved; TargetAdmitted; GuestInspected; Planned; ArgoNotAnswering; WorkflowStalled; "
         "SourceLeftovers; SourceMarked; BootChecked.",
+    )
+    hooks: Annotated[tuple[HookStatus, ...], BeforeValidator(none_to_list)] = Field(
+        default=(), description="The hooks that have begun, in the order of their start. At most 100."
     )
     new_virtual_machine: Text = Field(
         default="", description="A field of vm-import-controller, which vmferry never sets."

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from steps.model.plan import DiskWay
 from steps.model.sources import SourceKind
 from workflows.argo_names import template_name
+from workflows.author.hooked import checked_hooked_templates, hooked_templates
 from workflows.author.installation import Installation
 from workflows.author.template import Json, checked_templates, template
 
@@ -19,6 +20,7 @@ HEADING: Final = """\
 """
 
 CHECKED_FOLDER: Final = "boot-check"
+HOOKED_FOLDER: Final = "hooks"
 
 
 def render(document: Json) -> str:
@@ -75,14 +77,19 @@ def chart_files() -> dict[str, str]:
     }
 
 
-def checked_names() -> dict[str, ChartTemplate]:
-    """The names of the files with what a boot check needs; they are the same for every kind of source."""
+def _names(prefix: str) -> dict[str, ChartTemplate]:
+    """The names of files with a part that is the same for every kind of source."""
     kind = SourceKind.VMWARE
     return {
-        name.replace(kind.provider, f"{CHECKED_FOLDER}/check", 1): one
+        name.replace(kind.provider, prefix, 1): one
         for name, one in chart_names().items()
         if one.kind is kind
     }
+
+
+def checked_names() -> dict[str, ChartTemplate]:
+    """The names of the files with what a boot check needs."""
+    return _names(f"{CHECKED_FOLDER}/check")
 
 
 def checked_files() -> dict[str, str]:
@@ -93,14 +100,31 @@ def checked_files() -> dict[str, str]:
     }
 
 
+def hooked_names() -> dict[str, ChartTemplate]:
+    """The names of the files with what hooks need."""
+    return _names(f"{HOOKED_FOLDER}/hooks")
+
+
+def hooked_files() -> dict[str, str]:
+    """What the templates have in addition where hooks are allowed, and where boot checks are, too."""
+    files = {}
+    for name, one in hooked_names().items():
+        parts = hooked_templates(Installation(), one.way, guest=one.guest)
+        files[name] = HEADING + render({"templates": parts})
+        both = checked_hooked_templates(Installation(), one.way, guest=one.guest)
+        files[name.replace("/hooks", "/check", 1)] = HEADING + render({"templates": both})
+    return files
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="workflows.author.chart", description="Write the chart's templates."
     )
     parser.add_argument("--chart", metavar="FOLDER", type=Path, required=True)
     folder = parser.parse_args().chart
-    (folder / CHECKED_FOLDER).mkdir(exist_ok=True)
-    for name, text in (chart_files() | checked_files()).items():
+    for part in (CHECKED_FOLDER, HOOKED_FOLDER):
+        (folder / part).mkdir(exist_ok=True)
+    for name, text in (chart_files() | checked_files() | hooked_files()).items():
         (folder / name).write_text(text, encoding="utf-8")
 
 

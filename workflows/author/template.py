@@ -90,8 +90,8 @@ def checked_templates(
     The chart adds it where boot checks are allowed. It is the same for all kinds of source. A Workflow
     chooses it by its entrypoint, so imports without a boot check run exactly the same DAGs as ever.
     """
-    plain = _by_name(template(settings, way=way, guest=guest))
-    whole = _by_name(template(settings, way=way, guest=guest, boot_check=True))
+    plain = by_name(template(settings, way=way, guest=guest))
+    whole = by_name(template(settings, way=way, guest=guest, boot_check=True))
     dags = (IMPORT, FINISH)  # from the root to the group that holds the stage
     renamed = {name: f"{name}{argo_names.CHECKED}" for name in dags}
     found = [one for name, one in whole.items() if name not in plain]
@@ -104,7 +104,8 @@ def checked_templates(
     return found
 
 
-def _by_name(document: Json) -> dict[str, Json]:
+def by_name(document: Json) -> dict[str, Json]:
+    """The templates of a WorkflowTemplate by their names."""
     return {one["name"]: one for one in document["spec"]["templates"]}
 
 

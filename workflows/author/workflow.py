@@ -51,7 +51,8 @@ def author(
         },
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
-        entrypoint=argo_names.entrypoint(boot_check=plan.boot_check is not None) or None,
+        entrypoint=argo_names.entrypoint(boot_check=plan.boot_check is not None, hooks=bool(plan.hooks))
+        or None,
         workflow_template_ref=m.WorkflowTemplateRef(
             name=argo_names.template_name(plan.source.kind, plan.target.way, guest=bool(plan.guest.stages))
         ),
@@ -79,7 +80,8 @@ def parameters(plan: Plan, limits: str, *, undo: bool = False, keep_off: KeepOff
     """Values that differ between imports and that Argo itself needs. They are fixed before the run."""
     gates = {f"approve-{gate}": _flag(gate in plan.approvals) for gate in Gate}
     wishes = {"undo": _flag(undo), KEEP_OFF: keep_off, **gates}
-    return {"run": plan.run, "source": limits, **wishes}
+    points = {argo_names.HOOKS: " ".join(hook.point for hook in plan.hooks)} if plan.hooks else {}
+    return {"run": plan.run, "source": limits, **wishes, **points}
 
 
 def _of_landing(plan: Plan, settings: Installation) -> dict[str, str]:
