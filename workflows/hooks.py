@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from pydantic import Field
+
 from steps.model.document import Document
 from steps.model.machine import Machine
 from steps.model.naming import DNS_LABEL, shown
@@ -165,7 +167,7 @@ class HookDocument(Document):
     disk: str | None = None
     """The disk, at a point of a stage of disks."""
     run: str
-    import_: HookedVm
+    import_: HookedVm = Field(alias="import")
     source: HookedVm
     vm: str
     """The VM at the source, as the import names it."""
@@ -202,5 +204,3 @@ def at(plan: Plan, point: str) -> HookPlan | None:
 def lines(hooks: Iterable[HookPlan]) -> list[str]:
     """The hooks for a person, a line each."""
     return [f"{hook.moment} {hook.stage}: {hook.name}" for hook in hooks]
-
-

@@ -52,5 +52,3 @@ class HookRow(Model):
         description="The name of an ImportHook in the namespace of vmferry. Required.",
         json_schema_extra={"x-required": True, "minLength": 1, "maxLength": LONGEST_HOOK, "pattern": _NAME},
     )
-
-

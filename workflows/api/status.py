@@ -170,9 +170,7 @@ class HookStatus(Reported):
     name: Text = Field(default="", description="The name of the ImportHook.")
     moment: Text = Field(default="", description="Whether it runs before or after the stage.")
     stage: Text = Field(default="", description="The stage, such as poweroff.")
-    disk: Text = Field(
-        default="", description="The ID of the disk; empty for a stage of the whole VM."
-    )
+    disk: Text = Field(default="", description="The ID of the disk; empty for a stage of the whole VM.")
     phase: Text = Field(
         default="",
         description="Running, Succeeded, Failed, or Ignored: it failed, and the import continues.",
@@ -183,9 +181,7 @@ class HookStatus(Reported):
         description="The name of its Pod or Workflow in the namespace of vmferry; empty for `vmferry run`.",
     )
     started: Text = Field(default="", description="When the hook began, as RFC 3339 in UTC.")
-    finished: Text = Field(
-        default="", description="When it ended, as RFC 3339 in UTC; empty while it runs."
-    )
+    finished: Text = Field(default="", description="When it ended, as RFC 3339 in UTC; empty while it runs.")
 
 
 class WorkflowReference(Reported):

@@ -81,9 +81,7 @@ def _names(prefix: str) -> dict[str, ChartTemplate]:
     """The names of files with a part that is the same for every kind of source."""
     kind = SourceKind.VMWARE
     return {
-        name.replace(kind.provider, prefix, 1): one
-        for name, one in chart_names().items()
-        if one.kind is kind
+        name.replace(kind.provider, prefix, 1): one for name, one in chart_names().items() if one.kind is kind
     }
 
 

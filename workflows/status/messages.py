@@ -11,6 +11,7 @@ from typing import Final
 
 from steps.model.contract import Exit, is_retryable
 from steps.model.kinds import GROUP
+from workflows.hooks import point_of
 from workflows.stages import EXIT_STAGES, STAGES, Scope, Stage
 from workflows.status.locks import describe_lock
 from workflows.status.nodes import Leaf, Phase, ended_order
@@ -18,9 +19,13 @@ from workflows.status.observed import Observed, Wait
 from workflows.status.poweredoff import with_note
 
 STEP_FAILED: Final = "StepFailed"
+HOOK_FAILED: Final = "HookFailed"
+"""Reason for which an import stops at a hook."""
 RETRYING: Final = "Retrying"
 """Reason while a failed step is retried."""
-FAILURES: Final = frozenset({STEP_FAILED, *(code.word for code in Exit if code is not Exit.DONE)})
+FAILURES: Final = frozenset(
+    {STEP_FAILED, HOOK_FAILED, *(code.word for code in Exit if code is not Exit.DONE)}
+)
 """Reasons that say why a step failed."""
 STAGE_BY_NAME: Final = {stage.name: stage for stage in STAGES}
 _ROW: Final = {stage.name: row for row, stage in enumerate(STAGES)}
@@ -50,6 +55,8 @@ def failure_message(leaf: Leaf) -> str:
 
 def reason_of(leaf: Leaf) -> str:
     """One word for why a step failed: the name of its exit code, such as `NoSpace`."""
+    if point_of(leaf.stage) is not None:
+        return HOOK_FAILED
     return exit_word(leaf.exit_code) or STEP_FAILED
 
 
@@ -100,7 +107,8 @@ def _failure(seen: Observed, note: str) -> Summary | None:
     if leaf is None:
         return None
     stage = STAGE_BY_NAME.get(leaf.stage)
-    again = leaf.exit_code is None or is_retryable(leaf.exit_code)
+    is_hook = point_of(leaf.stage) is not None  # nothing but a person runs it again
+    again = not is_hook and (leaf.exit_code is None or is_retryable(leaf.exit_code))
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
         return Summary(
             RETRYING, leaf.title, f"{leaf.title} failed and will be retried: {failure_message(leaf)}"
@@ -145,9 +153,15 @@ def _least_advanced(leaves: list[Leaf], before: str) -> Summary:
     disks = ", ".join(sorted((leaf.disk for leaf in same if leaf.disk), key=lambda disk: (len(disk), disk)))
     attempts = max(leaf.attempts for leaf in same)
     stage = STAGE_BY_NAME.get(first.stage)
-    parts = [stage.description if stage else first.stage, f": {disks}" if disks else ""]
+    parts = [stage.description if stage else _title(first.stage), f": {disks}" if disks else ""]
     again = f" (attempt {attempts})" if attempts > 1 else ""
     return Summary("Running", first.stage, f"{before}{''.join(parts)}{again}")
+
+
+def _title(name: str) -> str:
+    """What a node that is no stage does."""
+    point = point_of(name)
+    return f"The hook {point} runs" if point is not None else name
 
 
 def _rank(leaf: Leaf) -> tuple[bool, int]:

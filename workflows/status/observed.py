@@ -18,7 +18,8 @@ from steps.model.kinds import GROUP
 from steps.model.plan import DiskWay
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.conditions import TIME
-from workflows.argo_names import is_boot_checked, way_of
+from workflows.argo_names import HOOKS, is_boot_checked, way_of
+from workflows.hooks import point_of
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 from workflows.status.packed import is_packed
@@ -78,6 +79,10 @@ class Observed:
     """How its disks get to the target, by the name of its template."""
     boot_checked: bool = False
     """Whether it has the stage `check`, by its entrypoint."""
+    points: frozenset[str] = frozenset()
+    """The points at which the import has hooks, by its parameter `hooks`."""
+    suspended: Mapping[tuple[str, str | None], str] = field(default_factory=dict)
+    """Ids of the nodes at which it waits for a person or for the controller, by stage and disk."""
     error: str = ""
     """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
@@ -169,6 +174,12 @@ def observe(workflow: object) -> Observed | None:
         unreadable=unreadable,
         way=way_of(_text(_mapping(spec.get("workflowTemplateRef")).get("name"))),
         boot_checked=is_boot_checked(_text(spec.get("entrypoint"))),
+        points=_points(spec),
+        suspended={
+            (stage_of(node), disk_of(node)): id_
+            for id_, node in nodes.items()
+            if node["type"] == "Suspend" and node["phase"] is Phase.RUNNING
+        },
         has_phase=bool(_text(status.get("phase"))),
         last_change=_last_change(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),
@@ -176,6 +187,13 @@ def observe(workflow: object) -> Observed | None:
         error=message or _error(nodes),
         outputs=_outputs(nodes),
     )
+
+
+def _points(spec: Json) -> frozenset[str]:
+    """The points with hooks, as the controller has written them into the spec."""
+    given = _parameters(_mapping(spec.get("arguments")))
+    words = next((row["value"] for row in given if row["name"] == HOOKS), "")
+    return frozenset(word for word in words.split() if point_of(word) is not None)
 
 
 def _last_change(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from steps.model.plan import Moment
 from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
@@ -116,7 +117,7 @@ def _failure(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) 
 
 def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> ImportPhase:
     """The phase of the import; of several disks the least advanced one counts."""
-    if started and seen.succeeded("start") and (not seen.boot_checked or seen.succeeded(CHECK)):
+    if started and _has_started(seen):
         return ImportPhase.RUNNING
     if is_built(seen, disks):
         return ImportPhase.CREATED
@@ -125,6 +126,13 @@ def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> Impo
     if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
         return ImportPhase.SOURCE_READY
     return ImportPhase.VALID if _is_checked(seen) else ImportPhase.NEW
+
+
+def _has_started(seen: Observed) -> bool:
+    """Whether the VM runs, and nothing of the import is left: no boot check, no hook after that."""
+    last = CHECK if seen.boot_checked else "start"
+    after = {f"{Moment.AFTER}-{stage}" for stage in ("start", CHECK)} & seen.points
+    return seen.succeeded("start") and seen.succeeded(last) and all(map(seen.succeeded, after))
 
 
 def is_built(seen: Observed, disks: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 
 from steps.model.machine import Machine, is_disk_id
 from steps.model.mapping import Shape
+from steps.model.plan import HookPlan
 from steps.model.sources import SourceKind
 from workflows.api.conditions import find, put
 from workflows.api.resources import VirtualMachineImport
@@ -28,6 +29,7 @@ from workflows.api.status import (
 from workflows.status import poweredoff
 from workflows.status.boot_checked import with_boot_checked
 from workflows.status.conditions import disk_conditions, import_conditions, mapping_verified, target_admitted
+from workflows.status.hooks import rows as rows_of_hooks
 from workflows.status.inspected import guest_inspected, guest_of
 from workflows.status.observed import Observed, json_list, observe
 from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, is_built, outcome
@@ -50,11 +52,13 @@ def reflect(
     shape: Shape | None = None,
     machine: Machine | None = None,
     holder_names: Mapping[str, str] = MappingProxyType({}),
+    hooks: Sequence[HookPlan] = (),
 ) -> ImportStatus:
     """The status of an import whose Workflow is `workflow`; None: it does not exist (any more).
 
     `shape` gives names, sizes and buses after preflight has found the VM; `machine` is what it found;
-    `holder_names` are the imports of the Workflows that hold the locks. Never fails, whatever `workflow` is.
+    `holder_names` are the imports of the Workflows that hold the locks; `hooks` are those of the import, by
+    which the status names them. Never fails, whatever `workflow` is.
     An object that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
     """
     before = previous or ImportStatus()
@@ -73,7 +77,10 @@ def reflect(
     status = _status_of_run(seen, import_, base, run, now, shape, holder_names, note)
     off = poweredoff.powered_off(machine, seen.leaves, base.powered_off, restored)
     conditions = with_restored(status.import_conditions, restored, now)
-    return status.model_copy(update={"powered_off": off, "import_conditions": conditions})
+    changed = {"powered_off": off, "import_conditions": conditions}
+    if not seen.unreadable:
+        changed["hooks"] = rows_of_hooks(seen, hooks)
+    return status.model_copy(update=changed)
 
 
 def announce(

@@ -22,6 +22,7 @@ from steps.model import names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import TIME, find, keep_times, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus
+from workflows.hooks import point_of
 from workflows.stages import STAGES
 from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
@@ -126,7 +127,7 @@ def _is_busy(leaf: Leaf) -> bool:
 
 def _has_pod(leaf: Leaf) -> bool:
     """Whether a pod of this stage should be running."""
-    return _is_busy(leaf) and leaf.stage not in _GATES
+    return _is_busy(leaf) and leaf.stage not in _GATES and point_of(leaf.stage) is None
 
 
 def _unnoticed_end(busy: Iterable[Leaf], pods: Pods, now: datetime) -> str:

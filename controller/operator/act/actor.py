@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,12 +13,14 @@ import structlog
 from controller.operator import limits, v2v_state
 from controller.operator.act import objects
 from controller.operator.act.dryrun import make_dry_run, owner_of
+from controller.operator.act.hooks import made
 from controller.operator.act.transitions import events_between, events_of_both_dialects
 from controller.operator.act.v2v import V2vShown
 from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
+    AnswerHooks,
     ApproveGate,
     DeleteCredentials,
     DeleteRuns,
@@ -25,12 +28,16 @@ from controller.operator.decide.actions import (
     DeleteWorkflows,
     DryRun,
     EmitEvent,
+    EndHook,
+    HookAction,
+    HookAnswer,
     KeepForCleanup,
     NameClaims,
     RemoveAnnotation,
     RemoveFinalizer,
     RunCleanup,
     RunUndo,
+    StartHook,
     StopWorkflow,
     SubmitWorkflow,
     SuspendWorkflow,
@@ -47,7 +54,7 @@ from controller.operator.observe.request import CLEANUPS, CleanupRecord, credent
 from controller.operator.options import Options
 from controller.operator.telemetry import lines
 from steps.model import names
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.kinds import CONFIG_MAP, IMPORT, LEASE, SECRET, WORKFLOW, Kind, Object, kind_of
 from steps.model.plan import DiskWay, GuestPlan, Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
@@ -56,6 +63,7 @@ from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
+from workflows.author.hooked import VERDICT
 from workflows.author.workflow import KeepOff, author
 from workflows.stages import CLAIMS
 from workflows.status import packed
@@ -135,6 +143,8 @@ class Actor:
                 self._approve_gate(action)
             case NameClaims():
                 self._name_claims(action)
+            case StartHook() | AnswerHooks() | EndHook():
+                self._do_hook(action)
             case _:
                 assert_never(action)
 
@@ -261,7 +271,7 @@ class Actor:
         # The exit handler is the same in all templates, and those of landed disks or with a boot check may be
         # gone by now.
         target = action.plan.target.model_copy(update={"way": DiskWay.PULL})
-        other = {"target": target, "guest": GuestPlan(), "boot_check": None}
+        other = {"target": target, "guest": GuestPlan(), "boot_check": None, "hooks": ()}
         plan = action.plan.model_copy(update=other)
         workflow = author(plan, self._options.installation, owner=owner, undo=undo, keep_off=keep_off)
         workflow["metadata"]["name"] = name
@@ -332,12 +342,55 @@ class Actor:
         self._resume(action.workflow, action.nodes, {"message": "", "outputs": outputs})
         self.log.info(f"The disks are mounted together: {action.words}")
 
+    def _do_hook(self, action: HookAction) -> None:
+        match action:
+            case StartHook():
+                self._start_hook(action)
+            case AnswerHooks():
+                self._answer_hooks(action)
+            case EndHook():
+                self._cluster.delete(action.kind, action.name, self._namespace)
+                self.log.info(f"Ended the hook in {action.kind.kind} {self._namespace}/{action.name}")
+
+    def _start_hook(self, action: StartHook) -> None:
+        """Create the ConfigMap, then what mounts it. A Pod that the API refuses is a hook that has failed."""
+        document, runs = made(action, self._options, self._facts.workflow or {}, self._clock())
+        try:
+            for wanted in (document, runs):
+                with contextlib.suppress(ExistsError):  # a controller that was killed has created it
+                    self._cluster.create(wanted)
+        except StepError as error:
+            if is_retryable(error.code):
+                raise
+            message = f"the hook {action.document.hook} could not be started: {error}; then retry"
+            self._answer_hooks(AnswerHooks(action.workflow, (HookAnswer(action.node, False, message),)))
+            return
+        where = f"{runs['kind']} {self._namespace}/{action.name}"
+        at = action.document
+        self.log.info(f"The hook {at.hook} {at.moment} {at.stage} runs in {where}")
+
+    def _answer_hooks(self, action: AnswerHooks) -> None:
+        """As `argo node set --phase` does (workflow/util, updateSuspendedNode)."""
+        changes = {}
+        for answer in action.answers:
+            verdict = "passed" if answer.succeeded else "failed"
+            phase = Phase.SUCCEEDED if answer.succeeded else Phase.FAILED
+            outputs = {"parameters": [{"name": VERDICT, "value": verdict}]}
+            changes[answer.node] = {"phase": phase, "message": answer.message, "outputs": outputs}
+            (self.log.info if answer.succeeded else self.log.warning)(answer.message)
+        self._change_nodes(action.workflow, changes)
+
     def _resume(self, name: str, nodes: tuple[str, ...], fields: Object) -> None:
         """Let a Workflow continue at suspended nodes, which get these fields."""
-        node = {"phase": Phase.SUCCEEDED, "finishedAt": stamp(self._clock()), **fields}
+        self._change_nodes(name, {id_: {"phase": Phase.SUCCEEDED, **fields} for id_ in nodes})
+
+    def _change_nodes(self, name: str, nodes: Mapping[str, Object]) -> None:
+        """End suspended nodes of the Workflow with these fields."""
+        finished = {"finishedAt": stamp(self._clock())}
         workflow = self._facts.workflow or {}
         status = workflow.get("status") or {}
-        change: Object = {"status": packed.changed(status, dict.fromkeys(nodes, node))}
+        changes = {id_: {**finished, **fields} for id_, fields in nodes.items()}
+        change: Object = {"status": packed.changed(status, changes)}
         if packed.is_packed(status):  # Argo must not have written meanwhile: all nodes are replaced
             change["metadata"] = {"resourceVersion": workflow["metadata"]["resourceVersion"]}
         self._cluster.patch(WORKFLOW, name, change, self._namespace)

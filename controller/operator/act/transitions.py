@@ -9,7 +9,7 @@ from controller.operator.decide.dryrun import PLANNED, PLANNING, REPEATED
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.argo_names import attempt_of
-from workflows.status import watchdog
+from workflows.status import hooks, watchdog
 from workflows.status.boot_checked import BOOT_CHECKED, CHECKING
 from workflows.status.inspected import INSPECTED
 from workflows.status.leftovers import SOURCE_LEFTOVERS
@@ -69,6 +69,7 @@ def events_of_both_dialects(before: ImportStatus, after: ImportStatus) -> Iterat
     yield from _restored_event(before, after)
     yield from _marked_event(before, after)
     yield from _inspected_event(before, after)
+    yield from _hook_events(before, after)
     for kind in watchdog.AlarmKind:
         yield from _alarm_event(before, after, kind)
 
@@ -158,6 +159,21 @@ def _inspected_event(before: ImportStatus, after: ImportStatus) -> Iterator[Even
     done = new.status == ConditionStatus.TRUE
     needs_attention = not done or "warn: " in new.message
     yield EventText("GuestInspected" if done else "GuestNotInspected", new.message, warning=needs_attention)
+
+
+def _hook_events(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """Hooks that have begun or ended since. A veto is the reason of the failed import, too."""
+    known = {(row.moment, row.stage, row.disk, row.started): row.phase for row in before.hooks}
+    for row in after.hooks:
+        if known.get((row.moment, row.stage, row.disk, row.started)) == row.phase:
+            continue
+        title = " ".join(filter(None, (row.name, row.moment, row.stage, row.disk)))
+        if row.phase == hooks.RUNNING:
+            yield EventText("HookStarted", f"The hook {title} runs in {row.object_name}")
+        elif row.phase == hooks.SUCCEEDED:
+            yield EventText("HookSucceeded", f"The hook {title} has succeeded")
+        elif row.phase == hooks.IGNORED:
+            yield EventText("HookIgnored", row.message, warning=True)
 
 
 def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from steps.model.kinds import Kind
 from steps.model.plan import Gate, Plan
+from workflows.api.import_hook import ImportHook
 from workflows.api.status import ImportStatus
+from workflows.hooks import HookDocument
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,43 @@ class NameClaims:
     nodes: tuple[str, ...]
     words: str
     """As in `workflows.mounts`."""
+
+
+@dataclass(frozen=True)
+class StartHook:
+    """Run a hook that the Workflow waits for, in a Pod or a Workflow of its own."""
+
+    hook: ImportHook
+    name: str
+    """Of the Pod or Workflow, and of the ConfigMap with the document."""
+    workflow: str
+    node: str
+    document: HookDocument
+
+
+@dataclass(frozen=True)
+class HookAnswer:
+    """The end of a node that waits for its hook."""
+
+    node: str
+    succeeded: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class AnswerHooks:
+    """Say how hooks have ended: the change to the Workflow that `argo node set` makes."""
+
+    workflow: str
+    answers: tuple[HookAnswer, ...]
+
+
+@dataclass(frozen=True)
+class EndHook:
+    """End a hook that took too long, or that nobody waits for any more: delete its Pod or Workflow."""
+
+    kind: Kind
+    name: str
 
 
 @dataclass(frozen=True)
@@ -195,6 +235,14 @@ RunAction = (
     | DryRun
 )
 WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate | NameClaims
+HookAction = StartHook | AnswerHooks | EndHook
 Action = (
-    AddFinalizer | RemoveFinalizer | UpdateStatus | RunAction | WorkflowAction | RemoveAnnotation | EmitEvent
+    AddFinalizer
+    | RemoveFinalizer
+    | UpdateStatus
+    | RunAction
+    | WorkflowAction
+    | HookAction
+    | RemoveAnnotation
+    | EmitEvent
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from controller.operator.decide import control, deletion, expiry, leftovers, undo
+from controller.operator.decide import control, deletion, expiry, hooks, leftovers, undo
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -106,7 +106,7 @@ def decide(facts: Facts, options: Options, now: datetime) -> Decision:
     """The next actions for an import; none when nothing must change."""
     if facts.deletion_time:
         actions, seconds = deletion.decide(facts, options, now)
-        return Decision(actions, seconds)
+        return Decision((*hooks.end_hooks(facts), *actions), seconds)
     return Decision(tuple(_actions(facts, options, now)), _requeue_seconds(facts, options, now))
 
 
@@ -120,8 +120,9 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.has_ended:
         return options.recheck_seconds
-    if facts.seen.in_queue and facts.import_.spec.suspend:
-        return min(options.recheck_seconds, control.QUEUE_SECONDS)
+    if hooks.is_waiting(facts) or (facts.seen.in_queue and facts.import_.spec.suspend):
+        seconds = hooks.HOOK_SECONDS if hooks.is_waiting(facts) else control.QUEUE_SECONDS
+        return min(options.recheck_seconds, seconds)
     left = watchdog.seconds_left(facts.seen, now)
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 
@@ -431,11 +432,13 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
         shape=facts.inspected_shape,
         machine=facts.machine,
         holder_names=facts.holder_names,
+        hooks=facts.request.plan.hooks if facts.request and facts.request.plan else (),
     )
     status = with_mapping(facts, with_drift(facts, with_link(status, options), now), now)
     status = with_start_message(facts.status, status, facts.start_message, now)
     status = with_source_outage(facts, status, now)
     yield from _delete_earlier(facts)
+    yield from hooks.run_hooks(facts, now)
     if facts.has_ended:
         yield from _after_workflow(facts, options, now, status)
         return

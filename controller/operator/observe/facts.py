@@ -17,6 +17,13 @@ from pydantic import ValidationError
 
 from controller.operator.observe import v2v, waits
 from controller.operator.observe.checks import cluster_reasons, unchecked_networks, with_disk_format
+from controller.operator.observe.hooks import (
+    HookRun,
+    ResolvedHook,
+    hook_reasons,
+    read_runs,
+    resolve_hook,
+)
 from controller.operator.observe.mapping import ResolvedMapping, resolve_mapping
 from controller.operator.observe.namespace import NO_WAIT, Wait, wait_for_namespace
 from controller.operator.observe.request import (
@@ -56,6 +63,7 @@ from steps.runtime.program import MACHINE, PLAN
 from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportPhase, ImportStatus
+from workflows.hooks import at
 from workflows.plan import Invalid, mapping_reasons, plan, run_name, source_plan
 from workflows.status.inspected import guest_of
 from workflows.status.nodes import Phase
@@ -133,6 +141,10 @@ class Facts:
     """The latest Workflow that runs only the cleanup."""
     undo: Observed | None = None
     """The Workflow that undoes the run."""
+    hook_runs: tuple[HookRun, ...] = ()
+    """The Pods and Workflows of its hooks."""
+    hooks: Mapping[str, ResolvedHook] = field(default_factory=dict)
+    """The definitions of its hooks by name; known only while one may begin."""
     rival: Rival | None = None
     """Known only for an import that would start otherwise."""
     unchecked_networks: str = ""
@@ -293,7 +305,7 @@ def gather(
     facts = with_run(cluster, options, facts)
     if facts.seen is not None and needs_pods(facts.seen, now):
         facts = replace(facts, pods=_pods(cluster, options, facts.run))
-    facts = _with_waits(cluster, options, facts)
+    facts = _with_hooks(cluster, options, _with_waits(cluster, options, facts))
     if facts.deletion_time or facts.fault or (facts.seen is not None and not facts.has_ended):
         return facts
     if facts.dialect is not None:
@@ -412,6 +424,20 @@ def _with_waits(cluster: Cluster, options: Options, facts: Facts) -> Facts:
     )
 
 
+def _with_hooks(cluster: Cluster, options: Options, facts: Facts) -> Facts:
+    """The facts with the hooks of the run; definitions only if a node waits for one."""
+    plan, seen = facts.request.plan if facts.request else None, facts.seen
+    if plan is None or not plan.hooks or seen is None:
+        return facts
+    waiting = {at(plan, point) for point, _ in seen.suspended}
+    wanted = sorted({hook.name for hook in waiting if hook is not None})
+    return replace(
+        facts,
+        hook_runs=read_runs(cluster, options, plan.run),
+        hooks={name: resolve_hook(cluster, options, name, facts.namespace) for name in wanted},
+    )
+
+
 def run_of(raw: Object, status: ImportStatus) -> str:
     """The run of an import: the name of the Workflow in its status without the suffix.
 
@@ -504,6 +530,7 @@ def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Pla
     reasons = [
         *target_reasons(cluster, planned),
         *cluster_reasons(cluster, import_, planned, options),
+        *hook_reasons(cluster, options, planned.hooks, facts.namespace),
     ]
     if not reasons:
         try:

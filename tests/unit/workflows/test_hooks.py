@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from steps.model.plan import HookPlan, Moment, TargetKind
-from tests.unit.builders import a_machine, a_plan, an_import, a_source
+from tests.unit.builders import a_machine, a_plan, a_source, an_import
 from workflows.api.import_hook import ImportHook
 from workflows.api.spec import VirtualMachineImportSpec
 from workflows.hooks import HookDocument, Point, hook_faults, planned, point_of, reasons
@@ -126,9 +126,9 @@ def test_namespaces_may_be_limited() -> None:
 
 
 def test_the_document_has_the_vm_and_no_credentials() -> None:
-    secret = "http://user:c4nary@vcenter.example.com"
+    address = "http://user:c4nary@vcenter.example.com"
     made = a_plan()
-    made = made.model_copy(update={"source": made.source.model_copy(update={"endpoint": secret})})
+    made = made.model_copy(update={"source": made.source.model_copy(update={"endpoint": address})})
     row = HookPlan(moment=Moment.BEFORE, stage="export", name="cmdb")
     text = HookDocument.of(made, row, "disk-0", a_machine(), "web").to_json()
     read = HookDocument.model_validate_json(text)
