@@ -20,7 +20,7 @@ from controller.local.cluster_target import KUBECONFIG
 from controller.local.tempdir import temporary_folder
 from controller.manifests import read, resolve
 from controller.manifests.environment import Environment
-from controller.manifests.resolve import Job
+from controller.manifests.resolve import Job, why_not_here
 from controller.step_program import write_credentials
 from controller.units import size
 from steps.model import matching, vm_fields
@@ -30,7 +30,7 @@ from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
 from steps.model.mapping import Shape, shape
 from steps.model.matching import Resolution, resolutions
-from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
+from steps.model.plan import DiskWay, HookPlan, Plan, SourcePlan, TargetKind
 from steps.model.target_answer import TargetAnswer
 from steps.model.volumes import Volumes
 from steps.preflight import examine, refusal_reasons
@@ -191,12 +191,21 @@ def document(result: DryRunResult) -> dict[str, Any]:
         "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
         "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
         "stages": planned_names(plan.target.kind, plan.target.way, embedded=True, asked=plan.asked_stages),
+        "hooks": [hook.model_dump(mode="json") for hook in plan.hooks],
         "rows": [found._asdict() for found in rows_that_count(result)],
         "disks": {"way": str(plan.target.way), "reason": plan.target.way_reason},
         "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
         "target": result.shape.model_dump(by_alias=True, mode="json") if result.shape else None,
         "manifest": result.manifest,
     }
+
+
+def _hook(job: Job, hook: HookPlan) -> str:
+    """A hook, with its program, or why `vmferry run` cannot run it."""
+    given = job.hooks.get(hook.name)
+    if why := why_not_here(hook.name, given, job.plan.import_.namespace):
+        return f"{hook.name} ({why})"
+    return f"{hook.name} ({' '.join(given.spec.command)})" if given is not None else hook.name
 
 
 def rows_that_count(result: DryRunResult) -> tuple[Resolution, ...]:
@@ -241,6 +250,8 @@ def _parts(result: DryRunResult) -> Iterator[RenderableType]:
         yield _disks(result.job.plan, result.machine, result.shape)
         yield _interfaces(result.machine, result.shape)
         yield from (Text.assemble(("vm: ", "bold"), text) for text in vm_fields.words(result.shape))
+    for hook in result.job.plan.hooks:
+        yield Text.assemble(("hook: ", "bold"), f"{hook.moment} {hook.stage}: {_hook(result.job, hook)}")
     if result.job.plan.target.way_reason:
         target = result.job.plan.target
         yield Text.assemble(("disks: ", "bold"), f"{target.way}, because {target.way_reason}")

@@ -184,6 +184,7 @@ def run(
     selected = selecting.select(given, settings, mappings, vm or (), source)
     jobs = selected.jobs
     resolve.refuse_landing(jobs)
+    resolve.refuse_hooks(jobs)
     inspection.require_tools([job.plan for job in jobs])
     target = cluster_target.from_environment(os.environ) if to is not TargetKind.DIRECTORY else None
     if target is not None:

@@ -81,6 +81,7 @@ def run(
     vms = _select(of, before)
     jobs = planned.jobs(of, vms)
     resolve.refuse_landing(jobs.values())
+    resolve.refuse_hooks(jobs.values())
     inspection.require_tools([job.plan for job in jobs.values()])
     target = None
     if settings.target is not TargetKind.DIRECTORY:

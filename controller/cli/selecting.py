@@ -75,7 +75,7 @@ def read_manifests(filenames: Sequence[str]) -> read.Manifests:
 def embedded(settings: Settings) -> Settings:
     """The settings of a run on this computer."""
     own = {"local_files": True, "mounts_claims": False, "allow_volumes": True}
-    boots = {"boot_check": True, "boot_check_networks": None}
+    boots = {"boot_check": True, "boot_check_networks": None, "hooks": True}
     return settings.model_copy(update=own | boots)
 
 

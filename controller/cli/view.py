@@ -13,6 +13,7 @@ from rich.text import Text
 
 from controller.cli.rates import Rates
 from controller.units import size
+from workflows.hooks import point_of
 from workflows.status.nodes import Leaf, Phase, leaves, phase_of
 from workflows.status.progress import duration
 
@@ -78,6 +79,8 @@ def _note(leaf: Leaf, rates: Rates, now: datetime | None) -> str:
         return f"{leaf.step_message}{again}"
     seconds = (leaf.finished - leaf.started).total_seconds() if leaf.finished and leaf.started else 0
     bytes_ = f"{size(leaf.total)} in " if counts_bytes(leaf) else ""
+    if point_of(leaf.stage) is not None and leaf.message:
+        return f"{duration(seconds)}  {leaf.message}"
     return f"{bytes_}{duration(seconds)}{again}" if leaf.phase is Phase.SUCCEEDED else leaf.message
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from controller.local import stale
 from controller.local.cluster_target import TARGET, ClusterArguments, ClusterTarget, PortAllocator, save
+from controller.local.hooks import save_all
 from controller.local.process import Launcher
 from controller.local.record import Record
 from controller.local.rundir import RunDir
@@ -116,6 +117,7 @@ def create_one(job: Job, rundir: RunDir, target: ClusterTarget | None) -> Embedd
         lock = take_lock(rundir)
         rundir.create(job.plan, job.credentials)
         rundir.write_guest_inputs(job.keys, job.scripts)
+        save_all(rundir, job.hooks)
         if target is not None:
             save(rundir, target)
     except OSError as error:
@@ -183,6 +185,7 @@ def reopen(
         rundir.write_credentials(credentials)
         if job is not None:
             rundir.write_guest_inputs(job.keys, job.scripts)
+            save_all(rundir, job.hooks)
     elif not rundir.credentials.exists():
         raise StepError(
             Exit.INVALID,

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from controller.local import hooks
 from controller.local.cluster_target import ClusterArguments
+from controller.local.hooks import LocalHook
 from controller.local.rundir import RunDir
 from controller.local.tempdir import TemporaryFolder, temporary_folder
 from controller.step_program import folder_options, read_text
 from steps.model.contract import PROGRESS_FILE_ENV, TERMINATION_LOG_ENV, Exit
 from steps.model.document import write_atomically
 from steps.runtime.program import PARENT_ENV
+from workflows.hooks import DOCUMENT
 from workflows.stages import SOURCE_CHECK, Stage
 from workflows.status.nodes import MAIN
 
@@ -79,6 +82,40 @@ class Launcher:
             if code == Exit.DONE:
                 self._keep_documents(stage, folder)
             return StepResult(code=code, words=read_text(folder / "words"), outputs=_outputs(stage, folder))
+
+    async def run_hook(self, hook: LocalHook, point: str, disk: str | None, document: str) -> StepResult:
+        """Run the program of a hook to its end; its exit code is 0 if the import continues.
+
+        Raises:
+            OSError: the program cannot be started.
+        """
+        log = self._rundir.log(point, disk)
+        before = len(self._signals)
+        with temporary_folder() as temp, log.open("ab") as output:
+            start = output.tell()
+            file = temp.path / DOCUMENT
+            file.write_text(document, encoding="utf-8")
+            process = await asyncio.create_subprocess_exec(
+                *hook.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=hooks.environment(file),
+                start_new_session=True,  # so that its children end with it
+                pass_fds=(self._lock, temp.lock),
+            )
+            self._processes[process] = (point, disk)
+            try:
+                self._send_signals(process, self._signals[before:])
+                late = await _ends_late(process, hook.seconds)
+            finally:
+                del self._processes[process]
+                _kill_session(process)
+        if self._signals[before:]:
+            return StepResult(code=Exit.STOPPED, words=f"hook {hook.name} was stopped")
+        words = hooks.last_words(log, start)
+        passed, words = hooks.verdict(hook, process.returncode or 0, words, late=late)
+        return StepResult(code=Exit.DONE if passed else Exit.UNSUPPORTED, words=words)
 
     def terminate(self) -> None:
         """Send SIGTERM to every step; it stops at its next chunk."""
@@ -177,6 +214,27 @@ class Launcher:
         for number in numbers:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
+
+
+async def _ends_late(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    """Wait for the end of a process. One that takes too long is ended, with its children."""
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), hooks.GRACE_SECONDS)
+        _kill_session(process)
+        await process.wait()
+        return True
+    return False
+
+
+def _kill_session(process: asyncio.subprocess.Process) -> None:
+    """End what a process has left in its session, and the process itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _environment(folder: Path) -> dict[str, str]:

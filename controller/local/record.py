@@ -119,6 +119,11 @@ class Record:
             attempt["message"] = f"{container}: Error (exit code {code}): {words}".rstrip(": ")
         self.save()
 
+    def note(self, path: str, number: int, message: str) -> None:
+        """Keep the message of an attempt that has succeeded."""
+        self._nodes[node_id(self._name, f"{path}({number})")]["message"] = message
+        self.save()
+
     def end_stage(self, path: str, message: str = "") -> None:
         """End a stage with the phase of its last attempt."""
         stage = self._nodes[node_id(self._name, path)]

@@ -38,6 +38,7 @@ class RunDir:
         self.keys = self.notes / "keys"
         self.scripts = self.notes / "scripts"
         """What the guest gets: passphrases of its disks, and scripts for its first start."""
+        self.hooks = self.notes / "hooks"
         self.logs = self.notes / "logs"
         self._reserve = self.notes / "reserve"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from controller.local.hooks import load
 from controller.local.process import Launcher, StepResult, title
 from controller.local.record import Record
 from controller.local.rundir import RunDir
@@ -24,11 +25,13 @@ from steps.model.guest import GUEST as GUEST_FILE
 from steps.model.guest import Guest
 from steps.model.machine import Machine, Severity
 from steps.model.mapping import shape
-from steps.model.plan import Plan
+from steps.model.naming import target_name
+from steps.model.plan import HookPlan, Moment, Plan
 from steps.model.restore import Restored
 from steps.model.source_mark import MarkState
 from steps.runtime.program import MACHINE, PLAN
 from workflows.author.dag import DELIVER, DISKS, FINISH, GUEST, IMPORT, TRANSFER, home
+from workflows.hooks import CONTINUED, HookDocument, at
 from workflows.stages import (
     ADMIT,
     CHECKS,
@@ -172,6 +175,7 @@ class Runner:
         path = self._path(stage.name, disk)
         phase = self._record.phase(path)
         if phase is not None and phase.succeeded and not self._needed_again(stage, disk):
+            await self._hook(Moment.AFTER, stage, disk)
             return
         if not all(self._succeeded(instance) for instance in before):
             self._record.skip(path, stage, disk, Phase.OMITTED, OMITTED)
@@ -184,8 +188,9 @@ class Runner:
         self._changed()
 
     def _succeeded(self, instance: Instance) -> bool:
-        phase = self._record.phase(self._path(*instance))
-        return phase is not None and phase.succeeded
+        name, disk = instance
+        phase = self._record.phase(self._path(name, disk))
+        return phase is not None and phase.succeeded and self._hook_passed(name, disk)
 
     # --- two parallel stages that need each other
 
@@ -224,11 +229,64 @@ class Runner:
     # --- one stage
 
     async def _run_to_end(self, path: str, stage: Stage, disk: str | None) -> None:
-        """Run a stage until it succeeds, fails finally, or has used up its attempts."""
-        await self._retry_loop(path, stage, disk)
-        phase = self._record.phase(path)
-        if phase is not None and not phase.succeeded:
+        """Run a stage until it succeeds, fails finally, or has used up its attempts; with its hooks."""
+        if not await self._hook(Moment.BEFORE, stage, disk):
+            self._record.skip(path, stage, disk, Phase.OMITTED, OMITTED)
+        else:
+            await self._retry_loop(path, stage, disk)
+            phase = self._record.phase(path)
+            if phase is not None and phase.succeeded:
+                await self._hook(Moment.AFTER, stage, disk)
+        if not self._succeeded((stage.name, disk)):
             self._give_up_sibling(stage, disk)
+
+    # --- hooks
+
+    async def _hook(self, moment: Moment, stage: Stage, disk: str | None) -> bool:
+        """Run the hook at this point, unless it has succeeded; returns whether the import continues."""
+        hook = at(self._plan, f"{moment}-{stage.name}")
+        if hook is None:
+            return True
+        row = replace(stage, name=hook.point)
+        path = self._record.path(row, disk, self._disks)
+        phase = self._record.phase(path)
+        if phase is not None and phase.succeeded:
+            return True
+        if self._stopping.is_set():
+            return False
+        number = self._record.begin(path, row, disk)
+        self._changed()
+        result = await self._run_hook(hook, disk)
+        self._record.end(path, number, result.code, result.words, {})
+        if result.code == Exit.DONE:
+            self._record.note(path, number, result.words)
+            if CONTINUED in result.words:
+                self._warn(f"{row.name}: {result.words}")
+        self._record.end_stage(path)
+        self._changed()
+        return result.code == Exit.DONE
+
+    async def _run_hook(self, hook: HookPlan, disk: str | None) -> StepResult:
+        known = self._rundir.request / MACHINE
+        try:
+            machine = Machine.load(known) if known.exists() else None
+            name = target_name(self._plan, machine) if machine is not None else ""
+            document = HookDocument.of(self._plan, hook, disk, machine, name).to_json()
+            return await self._launcher.run_hook(load(self._rundir, hook.name), hook.point, disk, document)
+        except OSError as error:
+            words = f"cannot run the hook {hook.name}: {error}; correct its command, then retry"
+            return StepResult(code=Exit.INVALID, words=words)
+        except StepError as error:
+            return StepResult(code=error.code, words=str(error))
+
+    def _hook_passed(self, stage: str, disk: str | None) -> bool:
+        """Whether the hook after a stage has succeeded, if there is one."""
+        hook = at(self._plan, f"{Moment.AFTER}-{stage}")
+        if hook is None:
+            return True
+        row = replace(self._row(stage), name=hook.point)
+        phase = self._record.phase(self._record.path(row, disk, self._disks))
+        return phase is not None and phase.succeeded
 
     async def _retry_loop(self, path: str, stage: Stage, disk: str | None) -> None:
         for tried in range(stage.retry.limit + 1):
@@ -335,9 +393,11 @@ class Runner:
 
     # --- names
 
+    def _row(self, name: str) -> Stage:
+        return next(stage for stage in (*self._stages, *self._exit) if stage.name == name)
+
     def _path(self, name: str, disk: str | None) -> str:
-        stage = next(stage for stage in (*self._stages, *self._exit) if stage.name == name)
-        return self._record.path(stage, disk, self._disks)
+        return self._record.path(self._row(name), disk, self._disks)
 
     def _read_disks(self) -> tuple[str, ...]:
         """The disks that preflight found; none if it failed."""

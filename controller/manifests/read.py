@@ -21,6 +21,7 @@ from controller.manifests.legacy import Migration, known_sources
 from controller.manifests.yamledit import line_of
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP, V2V_GROUP
+from workflows.api.import_hook import ImportHook
 from workflows.api.mapping import ImportMapping
 from workflows.api.migration_plan import MigrationPlan
 from workflows.api.resources import ConfigMap, Secret, VirtualMachineImport
@@ -42,6 +43,7 @@ class Manifests:
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     imports: dict[Key, VirtualMachineImport] = field(default_factory=dict)
     import_mappings: dict[Key, ImportMapping] = field(default_factory=dict)
+    hooks: dict[Key, ImportHook] = field(default_factory=dict)
     plans: dict[Key, MigrationPlan] = field(default_factory=dict)
     v2v_imports: dict[Key, V2vImport] = field(default_factory=dict)
     """Imports of `v2v.kubevirt.io`, and their mappings."""
@@ -186,9 +188,12 @@ def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
     return _read_object(where, here, document, model, manifests)
 
 
+_OURS: Final = ("VirtualMachineImport", "ImportMapping", "ImportHook", "MigrationPlan", "Secret")
+
+
 def _unknown(here: str, version: str, kind: str, document: CommentedMap, manifests: Manifests) -> list[str]:
     """Ignore objects of other groups, as `kubectl apply` accepts any. Kinds of our group must be known."""
-    ours = kind in RESOURCES or kind in ("VirtualMachineImport", "ImportMapping", "MigrationPlan", "Secret")
+    ours = kind in RESOURCES or kind in _OURS
     if version.startswith((f"{GROUP}/", f"{V2V_GROUP}/")) or not kind or (ours and not version):
         return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
@@ -228,6 +233,7 @@ def _model(version: str, kind: str) -> type[BaseModel] | None:
             **RESOURCES,
             "VirtualMachineImport": VirtualMachineImport,
             "ImportMapping": ImportMapping,
+            "ImportHook": ImportHook,
             "MigrationPlan": MigrationPlan,
         }
         return models.get(kind)
@@ -259,6 +265,8 @@ def _keep(resource: BaseModel, manifests: Manifests, where: str) -> None:
         _put(
             manifests.import_mappings, (resource.metadata.namespace, resource.metadata.name), resource, where
         )
+    elif isinstance(resource, ImportHook):
+        _put(manifests.hooks, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, MigrationPlan):
         _put(manifests.plans, (resource.metadata.namespace, resource.metadata.name), resource, where)
     elif isinstance(resource, V2vImport):

@@ -16,12 +16,14 @@ from steps.model.naming import normalise
 from steps.model.patterns import matcher
 from steps.model.plan import DiskWay, Plan, SourcePlan, TargetKind
 from workflows import ways
+from workflows.api.import_hook import ImportHook
 from workflows.api.mapping import ImportMapping
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import (
     Source,
 )
 from workflows.api.spec import SourceReference
+from workflows.hooks import hook_faults
 from workflows.plan import Invalid, plan, source_plan, source_reasons
 from workflows.settings import Settings, WantedWay
 
@@ -36,6 +38,8 @@ class Job:
     """Passphrases of encrypted devices."""
     scripts: Mapping[str, bytes] = field(default_factory=dict)
     """Scripts for the first start."""
+    hooks: Mapping[str, ImportHook] = field(default_factory=dict)
+    """The hooks of the import that the manifests define, by name."""
 
     @property
     def name(self) -> str:
@@ -135,7 +139,56 @@ def job(
     mapping = mapping_of(import_, manifests, mappings)
     planned = plan(import_, source, settings, mapping)
     credentials = credentials_of(source, manifests, environment)
-    return Job(planned, credentials, _keys(import_, manifests), _scripts(import_, manifests))
+    keys, scripts = _keys(import_, manifests), _scripts(import_, manifests)
+    return Job(planned, credentials, keys, scripts, _hooks(planned, manifests))
+
+
+def _hooks(planned: Plan, manifests: Manifests) -> dict[str, ImportHook]:
+    """The given hooks that an import names, whatever their namespace. Raises Invalid if one is not usable."""
+    wanted = {hook.name for hook in planned.hooks}
+    found: dict[str, ImportHook] = {}
+    for (_, name), hook in manifests.hooks.items():
+        if name not in wanted:
+            continue
+        if name in found:
+            raise Invalid([f"the hook {name} of spec.hooks is given in two namespaces; give one of them"])
+        if wrong := list(hook_faults(hook)):
+            raise Invalid(wrong)
+        found[name] = hook
+    return found
+
+
+def refuse_hooks(resolved: Iterable[Job]) -> None:
+    """Refuse imports with a hook that this computer does not run; a plan can be made of them.
+
+    Raises:
+        InvalidManifestsError: naming each of them.
+    """
+    faults = [
+        f"VirtualMachineImport {job.name}: {why}"
+        for job in resolved
+        for name in dict.fromkeys(hook.name for hook in job.plan.hooks)
+        if (why := why_not_here(name, job.hooks.get(name), job.plan.import_.namespace))
+    ]
+    if faults:
+        raise InvalidManifestsError(faults)
+
+
+def why_not_here(name: str, hook: ImportHook | None, namespace: str) -> str:
+    """Why `vmferry run` cannot run a hook; empty if it can."""
+    if hook is None:
+        return (
+            f"the hook {name} of spec.hooks is not given; add an ImportHook with `command` to the manifests"
+        )
+    if not hook.spec.allows(namespace):
+        return f"{hook.title} is not for imports of namespace {namespace}; add it to allowedNamespaces"
+    if not hook.spec.command:
+        what = "a container" if hook.spec.container is not None else "a WorkflowTemplate"
+        return (
+            f"{hook.title} has {what}, which `vmferry run` does not run; give an ImportHook of that name "
+            "with `command`, or import with vmferry in the cluster"
+        )
+    return ""
 
 
 def _keys(import_: VirtualMachineImport, manifests: Manifests) -> Mapping[str, bytes]:

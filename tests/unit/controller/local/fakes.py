@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,7 @@ class FakeLauncher(Launcher):
     """Ends each step with the next of the exit codes configured for it."""
 
     def __init__(self, rundir: RunDir, machine: Machine, exit_codes: ExitCodes) -> None:
-        self.options = {}
+        super().__init__(rundir, os.open(os.devnull, os.O_RDONLY))  # hooks are real processes
         self._request = rundir.request
         self._machine = machine
         self._codes = {name: list(codes) for name, codes in exit_codes.items()}
@@ -85,10 +86,12 @@ class FakeLauncher(Launcher):
 
     def terminate(self) -> None:
         """Signals the steps that run now."""
+        super().terminate()
         self._term.set()
         self._term = asyncio.Event()
 
     def kill(self) -> None:
+        super().kill()
         self.killed = True
 
     def release(self) -> None:

@@ -45,8 +45,8 @@ def define(world: World, name: str = "cmdb", namespace: str = "vmferry", **spec:
 def waiting(point: str = "before-poweroff", disk: str | None = None, start: float = 0) -> Object:
     supplied = {"parameters": [{"name": "verdict", "valueFrom": {"supplied": {}}}]}
     template = "hook-of-disk" if disk else "hook"
-    more = {"kind": "Suspend", "templateName": template, "outputs": supplied, "startedAt": at(start)}
-    return node(point, "Running", disk, **more)
+    more = {"templateName": template, "outputs": supplied, "startedAt": at(start)}
+    return {**node(point, "Running", disk, kind="Suspend"), **more}
 
 
 def begun(*rows: dict[str, str], nodes: tuple[Object, ...] | None = None, **spec: Any) -> World:
@@ -332,10 +332,9 @@ def test_a_controller_that_is_killed_at_any_request_runs_a_hook_once(answer_only
         world.argo(found(("disk-0",)), node("admit"), waiting())
         world.cluster.fault = Fault(at=len(world.cluster.calls) + at_request, answer_only=answer_only)
         was_killed = not survives(world)
-        (pod,) = pods(world) or [None]
-        if pod is None:
+        if not pods(world):
             survives(world)
-            (pod,) = pods(world)
+        (pod,) = pods(world)
         name = pod["metadata"]["name"]
         if pod.get("status") is None:
             end(pod, 0)
