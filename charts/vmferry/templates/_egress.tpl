@@ -26,6 +26,13 @@ check:
     matchLabels: {{ dict $stage "check" | toJson }}
   to: [nameServers, kubevirtMetrics, guests]
 {{- end }}
+{{- if .Values.hooks.allowed }}
+hooks:
+  pods:
+    matchExpressions:
+      - {key: migration.harvesterhci.io/hook-of, operator: Exists}
+  to: [nameServers, hooks]
+{{- end }}
 controller:
   pods:
     matchLabels: {{ merge (dict "app.kubernetes.io/component" "controller") $release | toJson }}
@@ -85,6 +92,13 @@ guests:
         podSelector: {matchLabels: {kubevirt.io: virt-launcher}}
       {{- range .Values.bootCheck.networks }}
       - ipBlock: {cidr: {{ include "vmferry.cidr" . | quote }}}
+      {{- end }}
+hooks:
+  - ports:
+      - protocol: TCP
+    to:
+      {{- range .Values.hooks.networks | default (include "vmferry.allNetworks" . | fromYamlArray) }}
+      - ipBlock: {{ toJson . }}
       {{- end }}
 moreForSources: {{ toJson .Values.egress.extra.sources }}
 moreForSteps: {{ toJson .Values.egress.extra.steps }}

@@ -112,6 +112,8 @@ def test_a_tenant_cannot_pass_placement_itself(field: str) -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         an_import("web", "default", **{field: {"a": "b"}})
     for kind in KINDS:
+        if kind.name == "ImportHook":  # only who installs vmferry writes it
+            continue
         assert field not in kind.spec_schema["properties"]
 
 

@@ -55,6 +55,7 @@ def test_names_are_those_of_vm_import_controller_and_ovirt() -> None:
         "ovasources.migration.harvesterhci.io",
         "ovirtsources.migration.harvesterhci.io",
         "importmappings.migration.harvesterhci.io",
+        "importhooks.migration.harvesterhci.io",
         "migrationplans.migration.harvesterhci.io",
         "kubevirtsources.migration.harvesterhci.io",
     }
@@ -62,6 +63,7 @@ def test_names_are_those_of_vm_import_controller_and_ovirt() -> None:
         *RESOURCES,
         "VirtualMachineImport",
         "ImportMapping",
+        "ImportHook",
         "MigrationPlan",
     }
 
@@ -94,7 +96,13 @@ def fields(node: Json, path: str = "") -> list[tuple[str, Json]]:
     return found + (fields(node["items"], f"{path}[]") if "items" in node else [])
 
 
-OWN: Final = (".spec.virtualMachine.", ".spec.markSource.", ".spec.guest.", ".spec.bootCheck.")
+OWN: Final = (
+    ".spec.virtualMachine.",
+    ".spec.markSource.",
+    ".spec.guest.",
+    ".spec.bootCheck.",
+    ".spec.hooks[].",
+)
 """Below fields of vmferry's own in a lenient kind: what is there is strict."""
 
 
