@@ -110,7 +110,7 @@ KINDS: Final = (
     ),
     Kind(
         IMPORT_HOOK.kind,
-        "What imports may run before or after their stages. Only those in the namespace of vmferry count.",
+        "A hook that imports may run before or after a stage.",
         ImportHookSpec,
         None,
         (

@@ -127,6 +127,24 @@ RULES: Final[tuple[Row, ...]] = (  # kind, refused, accepted, words of the messa
     ),
     (
         IMPORT,
+        {"hooks": [{"name": "cmdb"}]},
+        {"hooks": [{"name": "cmdb", "before": "poweroff"}]},
+        "write exactly one of before and after",
+    ),
+    (
+        IMPORT,
+        {"hooks": [{"name": "cmdb", "after": "start"}, {"name": "other", "after": "start"}]},
+        {"hooks": [{"name": "cmdb", "after": "start"}, {"name": "other", "before": "start"}]},
+        "a point has one hook",
+    ),
+    (
+        IMPORT,
+        {"hooks": [{"name": "../cmdb", "after": "start"}]},
+        {"hooks": [{"name": "cmdb", "after": "start"}]},
+        "should match",
+    ),
+    (
+        IMPORT,
         {"approvals": ["start", "start"]},
         {"approvals": ["start", "poweroff"]},
         "approvals names a step twice",
@@ -402,7 +420,7 @@ def is_accepted(spec: Json) -> bool:
     """Whether vmferry makes a plan of the import, for the target that it names."""
     try:
         wanted = TargetKind(spec.get("target") or "kubevirt")
-        own = {"allow_volumes": True, "boot_check": True, "boot_check_networks": None}
+        own = {"allow_volumes": True, "boot_check": True, "boot_check_networks": None, "hooks": True}
         settings = Settings(target=wanted, profiles={"dmz": Profile()}, **own)
         plan(an_import(**spec), a_source(), settings)
     except (Invalid, ValueError):  # pydantic's error is a ValueError

@@ -32,12 +32,14 @@ def test_a_file_is_read_completely(path: Path) -> None:
 
 @pytest.mark.parametrize("import_", EVERYTHING.imports.values(), ids=lambda import_: import_.metadata.name)
 def test_an_import_has_its_source_and_a_plan(import_: VirtualMachineImport) -> None:
-    target = TargetKind.DIRECTORY if import_.spec.boot_check is None else TargetKind.HARVESTER
+    runs = import_.spec.boot_check is not None or import_.spec.hooks
+    target = TargetKind.HARVESTER if runs else TargetKind.DIRECTORY
     # As the comments of the examples say. Only `vmferry run` adapts guests.
     settings = Settings(
         target=target,
         profiles={"dmz": Profile()},
         boot_check=True,
+        hooks=True,
         mounts_claims=import_.spec.guest is None,
     )
     made = plan(import_, source_of(import_, EVERYTHING), settings, mapping_of(import_, EVERYTHING))
