@@ -357,9 +357,6 @@ def _unused_guest_fields(wanted: GuestSettings, *, adapts: bool) -> Iterator[str
     for name, value in fields.items():
         if value is not None and not adapts:
             yield f"spec.guest.{name} has no effect without spec.guest.adapt: auto or always; remove it"
-    for name, text in (("root", wanted.root), ("keys", wanted.keys)):
-        if text and not adapts and not wanted.inspect:
-            yield f"spec.guest.{name} has no effect without spec.guest.inspect or adapt; remove it"
 
 
 def _late_reasons(spec: VirtualMachineImportSpec, settings: Settings, target: TargetPlan) -> Iterator[str]:
@@ -370,6 +367,20 @@ def _late_reasons(spec: VirtualMachineImportSpec, settings: Settings, target: Ta
             f"spec.guest.inspect is true, but {_IN_RELEASE}; remove it, or import the VM into another "
             "namespace"
         )
+    yield from _unused_without_inspection(spec, settings, target)
+
+
+def _unused_without_inspection(
+    spec: VirtualMachineImportSpec, settings: Settings, target: TargetPlan
+) -> Iterator[str]:
+    """The same for fields of an inspection, which is the default in some imports."""
+    wanted, planned = spec.guest or GuestSettings(), guest_plan(spec, settings, target)
+    if planned.inspect:
+        return
+    why = f" is set, but the disks are not inspected: {planned.why}; remove it" if planned.why else ""
+    for name, value in (("root", wanted.root), ("keys", wanted.keys)):
+        if value:
+            yield f"spec.guest.{name}{why or ' has no effect without spec.guest.inspect or adapt; remove it'}"
 
 
 _IN_RELEASE: Final = (
@@ -391,9 +402,8 @@ def guest_plan(spec: VirtualMachineImportSpec, settings: Settings, target: Targe
         return GuestPlan(why="this installation has no image for it (the chart's value guest.enabled)")
     if target.namespace == settings.release:
         return GuestPlan(why=_IN_RELEASE)
-    return GuestPlan(
-        inspect=True, optional=True, why="the disks land on their volumes; spec.guest.inspect: false omits it"
-    )
+    why = "the disks land on their volumes; spec.guest.inspect: false omits it"
+    return GuestPlan(inspect=True, optional=True, why=why, **given)
 
 
 def _adapted(wanted: GuestSettings, settings: Settings) -> GuestPlan:

@@ -30,7 +30,8 @@ from controller.operator.sources.accounts import Account, RefusedAccounts
 from controller.operator.sources.check import SourceVerdict
 from controller.operator.sources.objects import Objects, SecretObjects, SourceObjects
 from controller.operator.sources.users import SecretUsers
-from steps.model.kinds import SECRET_SOURCES, Object
+from steps.model.contract import Exit, StepError
+from steps.model.kinds import NAMESPACE, SECRET_SOURCES, Object
 from steps.runtime.cluster import Cluster
 from workflows import profiles, texts
 from workflows.accounts import place
@@ -41,6 +42,8 @@ from workflows.plan import source_profile_reasons, source_reasons
 
 CHANGE_SECONDS: Final = 30.0
 """Seconds until a change of the Secret of a source that is not ready is noticed: Secrets are not watched."""
+ENDING: Final = "NamespaceTerminating"
+"""Reason of a source that is not checked any more; the word of the API server for such a namespace."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,8 @@ class SourceReconciler:
     def _check(self, key: SourceKey, raw: Object, before: SourceStatus, attempt: _Attempt) -> float:
         """Ask the check pod, and write its verdict."""
         owner, seconds = Owner(*key), self._options.verify_seconds
+        if not self._checks.is_running(owner) and self._is_ending(key.namespace):
+            return self._give_up(key, raw, before)
         if self._accounts.is_refused(attempt.account) and not self._checks.is_running(owner):
             self._settle(key)
             refused = f"the source has refused these credentials; {attempts.WAITING}"
@@ -209,6 +214,28 @@ class SourceReconciler:
         self._note(key, ended, attempt)
         self._checks.close(owner, failed=not verdict.ready if verdict.is_about_the_source else None)
         return again if ended.version == attempt.version else 0.0
+
+    def _is_ending(self, namespace: str) -> bool:
+        """Whether the namespace is being deleted. Without the right to read it, that is not known."""
+        try:
+            found = self._cluster.get(NAMESPACE, namespace)
+        except StepError as error:
+            if error.code is not Exit.DENIED:
+                raise
+            return False
+        return found is not None and bool(found["metadata"].get("deletionTimestamp"))
+
+    def _give_up(self, key: SourceKey, raw: Object, before: SourceStatus) -> float:
+        """Check no source whose namespace is being deleted: nobody can use it, and its end may take long.
+
+        Such a namespace accepts no Event. The record stays, so that writing the status is no attempt.
+        """
+        self._settle(key)
+        message = f"namespace {key.namespace} is being deleted: this source is not checked any more"
+        if before.message != message:
+            verdict, record = _refused(ENDING, message), before.verification
+            self._store(key, raw, check.status(verdict, before, _generation(raw), self._clock(), record))
+        return self._options.recheck_seconds
 
     def _would_lock(self, key: SourceKey, before: SourceStatus, attempt: _Attempt) -> bool:
         """Whether a wrong password could lock the account now. Accepted credentials are no guesses."""

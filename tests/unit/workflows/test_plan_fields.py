@@ -213,6 +213,31 @@ def test_disks_that_land_are_inspected_unless_the_import_says_no() -> None:
     assert "spec.guest.inspect" in made.guest.why
     made = plan(an_import(guest={"inspect": False}), a_source(), in_cluster(WantedWay.LAND))
     assert made.guest == GuestPlan()
+
+
+def test_a_root_counts_also_where_an_inspection_is_the_default() -> None:
+    made = plan(an_import(guest={"root": "/dev/sda2"}), a_source(), in_cluster(WantedWay.LAND))
+    assert (made.guest.inspect, made.guest.optional, made.guest.root) == (True, True, "/dev/sda2")
+
+
+@pytest.mark.parametrize(
+    ("guest", "settings", "words"),
+    [
+        ({"root": "/dev/sda2"}, in_cluster(), "has no effect without spec.guest.inspect or adapt"),
+        (
+            {"root": "/dev/sda2", "inspect": False},
+            in_cluster(WantedWay.LAND),
+            "has no effect without spec.guest.inspect or adapt",
+        ),
+        ({"root": "/dev/sda2"}, in_cluster(WantedWay.LAND, guest=False), "guest.enabled"),
+    ],
+)
+def test_a_root_without_an_inspection_is_refused(guest: Any, settings: Settings, words: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        plan(an_import(guest=guest), a_source(), settings)
+    (reason,) = caught.value.reasons
+    assert reason.startswith("spec.guest.root ")
+    assert words in reason
     made = plan(an_import(guest={"inspect": True}), a_source(), in_cluster(WantedWay.LAND))
     assert made.guest == GuestPlan(inspect=True), "who asks for it wants to know if it fails"
 

@@ -139,6 +139,50 @@ def test_a_source_that_was_deleted_while_it_is_checked_leaves_nothing() -> None:
     assert place.checks.running() == 0
 
 
+def ending(place: Place) -> None:
+    place.cluster.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": "default",
+                "deletionTimestamp": "2026-07-29T10:00:00Z",
+                "finalizers": ["example.com/slow"],
+            },
+            "status": {"phase": "Terminating"},
+        }
+    )
+
+
+@pytest.mark.parametrize("answer", [READY, UNREACHABLE, DENIED])
+def test_a_source_is_not_checked_while_its_namespace_is_deleted(answer: Exited) -> None:
+    place = Place(answer)
+    place.look()
+    attempts = len(place.attempts)
+    ending(place)
+    place.wait(4 * 3600.0)
+    assert len(place.attempts) == attempts
+    assert place.status.status == check.NOT_READY
+    assert place.status.message == ("namespace default is being deleted: this source is not checked any more")
+    assert {one.reason for one in place.status.conditions} == {"NamespaceTerminating"}
+    assert place.look() == place.options.recheck_seconds
+    version = place.raw["metadata"].get("resourceVersion")
+    place.wait(3600.0)
+    assert place.raw["metadata"].get("resourceVersion") == version, "nothing is written again"
+
+
+def test_a_check_that_runs_when_its_namespace_is_deleted_leaves_nothing() -> None:
+    place = Place(None)
+    place.look()
+    assert place.checks.running() == 1
+    ending(place)
+    place.answer = READY
+    place.wait(3 * 3600.0)
+    assert len(place.attempts) == 1
+    assert place.checks.running() == 0
+    assert check_pods(place.cluster) == []
+
+
 @pytest.mark.parametrize("answer", [READY, DENIED])
 def test_a_schema_without_our_fields_causes_no_more_attempts(answer: Exited) -> None:
     """The CRDs of vm-import-controller: the API server drops the record of the attempts."""
