@@ -4,8 +4,8 @@ It only reads, unless its order has changes (`steps.guest.edit`), which it makes
 
 It runs in the Python that has the binding of libguestfs, so it uses only the standard library. Input: a line
 of JSON on standard input, which stays open while the parent lives. Output: JSON lines on standard output,
-`{"progress": …}` and at the end `{"facts": …}` or `{"failed": …}`. The facts are those of
-`steps.model.guest_facts`.
+`{"progress": …}`, `{"started": true}` when the appliance runs, and at the end `{"facts": …}` or
+`{"failed": …}`. The facts are those of `steps.model.guest_facts`.
 
 A question that fails is a line in `trouble`, not the end: a damaged file system must not hide the others. All
 that the guest can choose is bounded: numbers of entries, sizes of files, lengths of texts.
@@ -100,6 +100,7 @@ def _collected(handle: Any, order: Mapping[str, Any]) -> dict[str, Any]:
         handle.launch()
     except RuntimeError as error:
         return {"failed": {"kind": "launch", "text": str(error)[:2000]}}
+    _say({"started": True})
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     guest = Guest(handle)
     opened, refused = luks.unlock(guest, order.get("keys", {}), readonly="edits" not in order)

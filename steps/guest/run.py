@@ -25,6 +25,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 import steps
+from steps.guest.launch import LaunchWatch
 from steps.model.contract import Exit, StepError
 from steps.model.document import Document, first_error
 from steps.model.guest_facts import Count, Facts
@@ -190,12 +191,14 @@ def _attempt(
     settings: Mapping[str, str],
 ) -> Facts:
     with _child(python, folder, settings) as process:
-        lines = _Lines(process, stop, end)
+        lines = _Lines(process, stop, end, LaunchWatch(process.pid))
         assert process.stdin is not None  # noqa: S101 - it was opened as a pipe
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()  # and it stays open: the child ends when this process does
         for line in lines:
+            if "started" in line:
+                lines.launch = None
             facts = _heard(line, report, lines.tail)
             if facts is not None:
                 return facts
@@ -279,10 +282,14 @@ def _unexpected(code: int, tail: str) -> StepError:
 class _Lines:
     """The JSON lines of the child, until it closes its output; keeps the end of its messages."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stop: Stop, end: float) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], stop: Stop, end: float, launch: LaunchWatch | None
+    ) -> None:
         self._process = process
         self._stop = stop
         self._end = end
+        self.launch = launch
+        """While the appliance starts."""
         self._messages = b""
 
     @property
@@ -290,7 +297,12 @@ class _Lines:
         return self._messages.decode(errors="replace")
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        """Raises StepError (INTERNAL) after the end of the time, CORRUPT for too long an answer; Stopped."""
+        """The lines.
+
+        Raises:
+            StepError: INTERNAL, after the end of the time; CORRUPT, for too long an answer.
+            _NotStartedError, Stopped: likewise.
+        """
         rest, total = b"", 0
         for chunk in self._chunks():
             total += len(chunk)
@@ -315,6 +327,8 @@ class _Lines:
                         "libguestfs did not answer in time",
                         "try again with more time; a damaged or hostile disk may never be answered",
                     )
+                if self.launch is not None and (fault := self.launch.fault()):
+                    raise _NotStartedError(" ".join([fault, *self.tail.splitlines()[-3:]]))
                 for key, _ in ready.select(_TICK):
                     chunk = os.read(key.fd, 64 << 10)
                     if not chunk:

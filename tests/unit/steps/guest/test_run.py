@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from steps.guest import run
+from steps.guest import launch, run
+from steps.guest.launch import LaunchWatch
 from steps.guest.run import DiskImage, read_facts
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.guest_facts import Facts
@@ -132,6 +133,67 @@ def test_a_child_that_fails_or_lies_is_one_error(
         facts(child(f"read -r order\n{script}"), tmp_path)
     assert failure.value.code is code
     assert text in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("script", "limit", "text"),
+    [
+        ("while :; do :; done", "MOST_WORK", "s of a processor and is not ready"),
+        ("echo 'Booting...' >&2; sleep 100", "IDLE_SECONDS", "it has done almost nothing for"),
+        ("while :; do echo noise; sleep 0.2; done", "IDLE_SECONDS", "it has done almost nothing for"),
+    ],
+)
+def test_an_appliance_that_hangs_at_its_start_is_ended(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, limit: str, text: str
+) -> None:
+    monkeypatch.setattr(launch, limit, 2.0)
+    with pytest.raises(StepError, match="the appliance of libguestfs does not start") as failure:
+        facts(child(f"read -r order; echo $$ >{tmp_path}/pid\n{script}"), tmp_path)
+    assert failure.value.code is Exit.INTERNAL
+    assert text in str(failure.value)
+    assert "libguestfs-test-tool" in str(failure.value)
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def test_an_appliance_that_hangs_with_kvm_is_tried_without(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "IDLE_SECONDS", 2.0)
+    monkeypatch.setattr(run, "KVM", tmp_path)
+    program = child(
+        """read -r order
+[ "$LIBGUESTFS_BACKEND_SETTINGS" = force_tcg ] || sleep 100
+echo '{"started": true}'
+echo '{"facts": {"roots": 0}}'"""
+    )
+    assert facts(program, tmp_path).roots == 0
+
+
+def test_an_appliance_that_has_started_may_be_silent(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("IDLE_SECONDS", "MOST_WORK"):
+        monkeypatch.setattr(launch, limit, 0.5)
+    script = """read -r order; echo '{"started": true}'; sleep 4; echo '{"facts": {"roots": 0}}'"""
+    assert facts(child(script), tmp_path).roots == 0
+
+
+def test_a_start_that_goes_on_slowly_is_not_ended() -> None:
+    """On a busy computer: a hundredth of a processor, but for an hour and more."""
+    now = 0.0
+    watch = LaunchWatch(1, clock=lambda: now, work=lambda _: now / 100)
+    while now < 7200:
+        now += 10
+        assert watch.fault() == ""
+
+
+def test_work_of_programs_that_have_ended_is_not_forgotten() -> None:
+    now, used = 0.0, 250.0
+    watch = LaunchWatch(1, clock=lambda: now, work=lambda _: used)
+    now = 10
+    assert watch.fault() == ""
+    used, now = 3.0, 310.5
+    assert "almost nothing" in watch.fault()
 
 
 def test_a_missing_library_names_the_packages(child: Child, tmp_path: Path) -> None:
