@@ -101,33 +101,48 @@ Prepare = Callable[..., Run]
 @pytest.fixture(scope="session")
 def windows(environment: dict[str, str]) -> Path:
     """The folder with a phony Windows, virtio-win and virt-tools."""
-    return built("windows", environment)
+    return built("windows", environment, "images", "windows")
 
 
 @pytest.fixture(scope="session")
 def debian(environment: dict[str, str]) -> Path:
-    """The folder with a Debian, which takes some minutes to make."""
-    if shutil.which("mmdebstrap") is None or shutil.which("mformat") is None:
-        pytest.skip("mmdebstrap or mtools is missing: run tests/prepare.sh v2v")
-    return built("debian", environment)
+    """The folder with the old Debian: `debian.img` and `agent.deb`."""
+    return built("old", environment, *_debian("old"))
 
 
-def built(system: str, environment: Mapping[str, str]) -> Path:
-    """The folder of a guest, which is built again when the programs that make it have changed."""
+@pytest.fixture(scope="session")
+def new_debian(environment: dict[str, str]) -> Path:
+    """The folder with the new Debian: `disk-0.img` and `disk-1.img`."""
+    return built("new", environment, *_debian("new"))
+
+
+def _debian(system: str) -> tuple[str, str]:
+    needed = [name for name in ("mmdebstrap", "mformat", "grub-mkimage") if shutil.which(name) is None]
+    if needed:
+        pytest.skip(f"{' and '.join(needed)} are missing: run tests/prepare.sh packages v2v")
+    return "debian", system
+
+
+def built(name: str, environment: Mapping[str, str], module: str, system: str) -> Path:
+    """The folder of a guest, which is built again when the programs that make it have changed.
+
+    A Debian takes some minutes.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can build the guests")
     try:
         v2v.require()
     except StepError as error:
         pytest.skip(f"{error.what}: run tests/prepare.sh v2v")
-    folder = CACHE / "adaptation" / system
-    sources = [HERE / "images.py", HERE.parent / "inspection/images.py", HERE.parent / "inspection/hive.py"]
+    folder = CACHE / "adaptation" / name
+    others = [HERE.parent / "inspection/images.py", HERE.parent / "inspection/hive.py"]
+    sources = [HERE / f"{module}.py", *others]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists() or (folder / "done").read_text() != key:
-            argv = [PYTHON, "-m", "tests.real.adaptation.images", str(folder), system]
+            argv = [PYTHON, "-m", f"tests.real.adaptation.{module}", str(folder), system]
             subprocess.run(argv, cwd=ROOT, env=environment, check=True, timeout=SECONDS)
             (folder / "done").write_text(key)
     return folder

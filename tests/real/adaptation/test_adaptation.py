@@ -1,25 +1,23 @@
-"""The step `adapt` with the real virt-v2v: a Debian, a phony Windows, refusals, kills."""
+"""The step `adapt` with the real virt-v2v: refusals, kills, a stop."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from steps.guest import v2v
 from steps.guest.overlays import OVERLAY
-from steps.model.adapted import ADAPTED, Phase
+from steps.model.adapted import ADAPTED
 from steps.model.adapting import NotAdaptableError
 from steps.model.contract import Exit
 from steps.model.guest import GUEST
 from steps.model.plan import Adapt, WhenNotAdaptable
 from steps.runtime.stop import Stop
-from tests.real.adaptation.conftest import MAC, Prepare, Run, read_back
+from tests.real.adaptation.conftest import Prepare, Run
+from tests.real.adaptation.looking import processes, wait_for
 from tests.real.adaptation.test_windows import a_windows, read_windows
 from tests.real.inspection.conftest import images
 
@@ -27,98 +25,19 @@ __all__ = ["images"]
 pytestmark = pytest.mark.timeout(3600)
 
 
-def processes(run: Run) -> list[str]:
-    """Processes with files in the folders of a run: QEMU, qemu-nbd, virt-v2v."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
-        except OSError:
-            continue
-        ours = any(os.fsencode(folder) in line for folder in (run.folder, run.temporary))
-        if ours and int(entry.name) != os.getpid():
-            found.append(line.replace(b"\0", b" ").decode(errors="replace")[:200])
-    return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 900) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-# --- a Debian
-
-
-def test_a_debian_without_virtio_is_converted_and_keeps_its_name_loader_and_scripts(
-    debian: Path, prepare: Prepare
-) -> None:
-    run = prepare(debian / "debian.img", efi=True, has_scripts=True)
-    scripts = run.folder / "scripts"
-    scripts.mkdir()
-    (scripts / "hello").write_text("echo hello\n")
-    assert run.step("inspect") == Exit.DONE, run.log
-    assert (run.guest.verdict.answer, [bus.name for bus in run.guest.disk_buses]) == ("convert", ["sata"])
-    assert run.guest.system is not None
-    assert run.guest.system.agents == ("open_vm_tools",)
-    before = run.digests()
-    assert run.step("adapt", "--scripts", str(scripts)) == Exit.DONE, run.log
-    record = run.adapted
-    assert record.phase is Phase.DONE
-    assert record.converted_by.startswith("virt-v2v")
-    assert "open-vm-tools was removed" in record.done
-    assert f"ens192 is bound to {MAC}, which is known by its slot at the source" in record.done
-    assert "debian/shimx64.efi is also the boot loader for firmware without boot entries" in record.done
-    assert [disk.landed for disk in record.disks] == before
-    assert [disk.handed_over for disk in record.disks] == run.digests() != before
-    assert 0 < record.disks[0].changed < 200 << 20
-    assert processes(run) == []
-    assert list(run.temporary.iterdir()) == []
-    assert not run.disks[0].overlay.exists()
-    _read_debian(run)
-
-
-def _read_debian(run: Run) -> None:
-    """Look at the disk itself, by an inspection of its own and file by file."""
-    assert run.step("inspect") == Exit.DONE, run.log
-    guest = run.guest
-    assert guest.verdict.answer == "fits"
-    assert guest.firmware.fallback_loader
-    assert guest.system is not None
-    assert {"virtio_blk", "virtio_pci", "virtio_scsi", "virtio_net"} <= set(guest.system.kernels[0].drivers)
-    assert [(one.name, one.mac) for one in guest.system.named_nics] == [("ens192", MAC)]
-    assert not any(concern.code == "guest-addresses" for concern in guest.concerns)
-    files = read_back(
-        run,
-        "g.mount_ro('/dev/sda2', '/')\n"
-        "read = lambda path: g.read_file(path).decode()\n"
-        "found = {'link': read('/etc/systemd/network/10-vmferry-ens192.link'),"
-        " 'interfaces': read('/etc/network/interfaces'),"
-        " 'script': read('/usr/local/lib/vmferry/first-boot/01-hello'),"
-        " 'agent': g.is_file('/usr/local/lib/vmferry/first-boot/00-qemu-guest-agent'),"
-        " 'unit': g.readlink('/etc/systemd/system/multi-user.target.wants/vmferry-first-boot.service')}\n"
-        "g.umount_all(); g.mount_ro('/dev/sda1', '/')\n"
-        "found['loader'] = read('/EFI/BOOT/BOOTX64.EFI'); found['grub'] = read('/EFI/BOOT/grubx64.efi')\n"
-        "print(json.dumps(found))",
-    )
-    assert files["link"].endswith(f"[Match]\nMACAddress={MAC}\nType=ether\n\n[Link]\nName=ens192\n")
-    assert "address 192.0.2.10/24" in files["interfaces"]
-    assert "address 2001:db8::10/64" in files["interfaces"]
-    assert files["script"] == "#!/bin/sh\necho hello\n"
-    assert files["agent"]
-    assert files["unit"] == "/etc/systemd/system/vmferry-first-boot.service"
-    assert (files["loader"], files["grub"]) == ("MZ phony shimx64.efi", "MZ phony grubx64.efi")
-
-
 # --- a phony Windows, killed on the way
 
 KILLS = (
     "opening the disks",
     "inspecting the guest",
+    "checking for free space",
     "converting the guest",
+    "trimming the file systems",
+    "closing the disks",
     "starting the appliance of libguestfs",
     "looking for operating systems",
+    "reading the system on /dev/sda1",
+    "reading the boot partitions",
 )
 """What is being done when the step is killed: virt-v2v first, then the proof."""
 
