@@ -115,9 +115,16 @@ load_image() { # load_image ARCHIVE: into each running node of the lab, unless t
 load_here() { # load_here ARCHIVE: into the node of $STATE
   local stamp
   stamp=$STATE/lib/containerd/loaded.$(basename "$1")
-  [[ ! $stamp -nt $1 ]] || return 0
+  [[ ! $stamp -nt $1 ]] || ! node_has_image "$1" || return 0
   # If an image replaces another one, containerd's garbage collector may delete a layer of the old one that is just in
   # use for unpacking ("parent snapshot … does not exist", seen). A second import creates it again.
   inside ctr -n k8s.io images import - <"$1" >/dev/null || inside ctr -n k8s.io images import - <"$1" >/dev/null
   touch "$stamp"
+}
+
+node_has_image() { # node_has_image ARCHIVE: in $STATE. If the disk is full, the kubelet deletes images, also that of pods
+  local name names
+  name=$(tar -xOf "$1" manifest.json | sed 's/.*"RepoTags":\["\([^"]*\)".*/\1/')
+  names=$(inside ctr -n k8s.io images ls -q)
+  [[ $'\n'$names$'\n' == *$'\n'$name$'\n'* ]]
 }
