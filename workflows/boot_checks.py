@@ -65,6 +65,8 @@ def _address_reasons(text: str, settings: Settings, *, has_port: bool) -> Iterat
     except ValueError:
         yield f"{FIELD}.address {shown(text)} is not an IP address; write one such as 192.0.2.10"
         return
+    # Python does not look into ::ffff:127.0.0.1, and the kernel connects to 127.0.0.1.
+    address = getattr(address, "ipv4_mapped", None) or address
     networks = settings.boot_check_networks
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
         yield f"{FIELD}.address {text} is no address of a VM; write that of the guest"

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from steps.model.booting import BootResult, Verdict, concerns_of
+from steps.model.printable import escaped
 from workflows.api.conditions import put
 from workflows.api.status import Condition, Conditions, ConditionStatus
 from workflows.stages import CHECK
@@ -62,4 +63,5 @@ def _condition(result: BootResult) -> Condition:
         parts.append(f"console: {result.evidence.console}")
     if result.kept_in:
         parts.append(f"screenshot and console: {result.kept_in}")
-    return Condition(type=BOOT_CHECKED, status=status, reason=reason, message="; ".join(parts)[:_LONGEST])
+    message = escaped("; ".join(parts))[:_LONGEST]
+    return Condition(type=BOOT_CHECKED, status=status, reason=reason, message=message)

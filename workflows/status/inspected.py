@@ -12,6 +12,7 @@ from steps.model.contract import StepError
 from steps.model.guest import Answer, BusEvidence, Guest
 from steps.model.guest_output import GUEST_OUTPUT, NOT_INSPECTED, from_output
 from steps.model.machine import Severity
+from steps.model.printable import escaped
 from workflows.api.status import Condition, ConditionStatus
 from workflows.stages import INSPECT
 from workflows.status.observed import Observed
@@ -65,5 +66,5 @@ def _evidence(what: str, found: Iterable[BusEvidence]) -> Iterator[str]:
 
 
 def _bounded(text: str) -> str:
-    plain = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    plain = escaped(text)
     return plain if len(plain) <= _LONGEST_PART else f"{plain[:_LONGEST_PART]} …"

@@ -85,12 +85,15 @@ def test_numbers_have_bounds(wanted: dict[str, Any], words: str) -> None:
         ("127.0.0.1", "is no address of a VM"),
         ("169.254.169.254", "is no address of a VM"),
         ("ff02::1", "is no address of a VM"),
+        ("::ffff:127.0.0.1", "is no address of a VM"),
+        ("::ffff:169.254.169.254", "is no address of a VM"),
+        ("::ffff:198.51.100.7", "is in no network that this installation allows"),
         ("198.51.100.7", "bootCheck.networks"),
         ("2001:db8::7", "bootCheck.networks"),
     ],
 )
 def test_an_address_must_be_in_a_network_that_the_installation_allows(address: str, words: str) -> None:
-    networks = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("169.254.0.0/16"))
+    networks = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "169.254.0.0/16", "::ffff:0:0/96")))
     settings = ALLOWED.model_copy(update={"boot_check_networks": networks})
     assert words in reason({"tcpPort": 22, "address": address}, settings)
     allowed = planned({"tcpPort": 22, "address": "192.0.2.9"}, settings)
