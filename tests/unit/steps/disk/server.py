@@ -96,6 +96,7 @@ class Server(ThreadingHTTPServer):
     """Serves `how.body` on its own port, in threads, within a `with` block."""
 
     daemon_threads = False
+    request_queue_size = 128  # with the default of 5 a busy computer drops connections of parallel readers
 
     def __init__(self, how: Behaviour, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -38,6 +38,8 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> SelfSigned:
 @pytest.fixture
 def standin(tls: SelfSigned, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     monkeypatch.setattr("steps.providers.kubevirt.power.POLL_SECONDS", 0.01)
+    # Calls that change something are made once. On a busy computer the stand-in may accept one late.
+    monkeypatch.setattr("steps.disk.http_client.CONNECT_SECONDS", 60.0)
     with StandIn(tls.server(), tls.pem) as standin:
         standin.content = {claim: a_disk(number) for number, claim in enumerate(CLAIMS)}
         yield standin

@@ -50,6 +50,7 @@ class StandIn(ThreadingHTTPServer):
     """A cluster with one namespace, at one address."""
 
     daemon_threads = True
+    request_queue_size = 128  # with the default of 5 a busy computer drops connections of parallel readers
 
     def __init__(self, tls: ssl.SSLContext, certificate: str, cluster: Cluster | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -52,6 +52,7 @@ class Fake(ThreadingHTTPServer):
     """An engine with one VM of two disks, and its daemon, at one address."""
 
     daemon_threads = True
+    request_queue_size = 128  # with the default of 5 a busy computer drops connections of parallel readers
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
