@@ -89,6 +89,13 @@ def test_windows_without_its_drivers_in_virtio_win_is_refused_before_anything(
         ("luks.img", Exit.INVALID, "/dev/sda1 is encrypted by LUKS, so no system can be seen"),
         ("blank.img", Exit.UNSUPPORTED, "no operating system was found"),
         ("two.img", Exit.AMBIGUOUS, "there are 2 operating systems"),
+        ("alpine.img", Exit.UNSUPPORTED, "virt-v2v does not convert Alpine Linux v3.20 (phony)"),
+        ("unknown.img", Exit.UNSUPPORTED, "the operating system on /dev/sda1 is not known"),
+        (
+            "asleep.img",
+            Exit.UNSUPPORTED,
+            "Windows Server 2022 Standard (phony) is suspended to its disk, perhaps by fast start-up",
+        ),
         ("full.img", Exit.NO_SPACE, "/ on /dev/sda1 is too full for a conversion"),
         ("dirty.img", Exit.UNSUPPORTED, "the NTFS file system on /dev/sda1 is marked dirty"),
     ],

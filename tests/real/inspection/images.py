@@ -335,6 +335,8 @@ def main() -> None:
     (folder / "blank.img").touch()
     os.truncate(folder / "blank.img", 64 * MIB)
     linux_image(folder / "two.img", OLD, a_linux("ubuntu", "Ubuntu 22.04 (phony)", "virtio_blk"))
+    linux_image(folder / "alpine.img", a_linux("alpine", "Alpine Linux v3.20 (phony)", "ahci"))
+    linux_image(folder / "unknown.img", a_linux("nobody", "Nobody knows 1 (phony)", "ahci"))
     linux_image(folder / "full.img", OLD, mib=32, fill=22 * MIB)
     evil = a_linux("fedora", "Fedora \x1b[2J\x07 12 (phony)", "ahci")
     linux_image(folder / "hostile.img", evil, hostile=True, mib=128)

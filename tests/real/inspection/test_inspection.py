@@ -60,6 +60,8 @@ def test_a_debian_without_virtio_on_lvm_over_two_disks_boots_from_sata(inspect: 
             "guest-several",
             "Debian 12.9 on /dev/sda1, Ubuntu 22.04 (phony) on /dev/sda2",
         ),
+        ("alpine.img", "guest-not-convertible", "virt-v2v does not convert Alpine Linux v3.20 (phony)"),
+        ("unknown.img", "guest-unknown", "the operating system on /dev/sda1 is not known: Nobody knows 1"),
         ("full.img", "guest-full", "/ on /dev/sda1 is too full for a conversion"),
         ("dirty.img", "guest-dirty", "the NTFS file system on /dev/sda1 is marked dirty"),
     ],
