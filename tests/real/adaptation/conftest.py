@@ -38,7 +38,7 @@ __all__ = ["environment", "inspection_images"]
 HERE: Final = Path(__file__).parent
 SECONDS: Final = 1800
 MAC: Final = "52:54:00:aa:00:01"
-QUICK: Final = ("test_commit.py", "test_step.py", "test_windows.py")
+QUICK: Final = ("test_commit.py", "test_step.py", "test_windows.py", "test_wire.py")
 """Files for `make test`. The others take minutes of the appliance, and are part of `make e2e`."""
 
 
