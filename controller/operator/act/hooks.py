@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from controller.operator.checkpods.objects import CONTAINER, GRACE_SECONDS
 from controller.operator.decide.actions import StartHook
-from controller.operator.observe.hooks import CREATED, LABEL_HOOK, ON_FAILURE, SECONDS
+from controller.operator.observe.hooks import CREATED, ON_FAILURE, SECONDS
 from controller.operator.options import Options
 from steps.model.kinds import CONFIG_MAP, POD, WORKFLOW, Kind, Object
+from steps.model.names import LABEL_HOOK
 from workflows.api.import_hook import HookContainer, HookTemplate
 from workflows.author import pods
 from workflows.hooks import DOCUMENT, DOCUMENT_ENV

@@ -16,6 +16,7 @@ from steps.model.matching import resolutions
 from steps.model.plan import DiskWay, Plan
 from steps.model.target_answer import TargetAnswer
 from steps.model.vm_fields import words
+from workflows import hooks
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
 from workflows.dryrun import disk_address, form_of, planned_manifest
@@ -142,6 +143,7 @@ def _lines(plan: Plan, machine: Machine, vm: Shape, answer: TargetAnswer) -> Ite
     yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
     asked = plan.asked_stages
     yield f"steps: {', '.join(planned_names(plan.target.kind, plan.target.way, asked=asked))}"
+    yield from (f"hook: {line}" for line in hooks.lines(plan.hooks))
     if plan.target.way_reason:
         yield f"disks: {plan.target.way}, because {plan.target.way_reason}"
     if plan.guest.why:

@@ -15,17 +15,16 @@ from pydantic import ValidationError
 
 from controller.operator.observe.fields import annotations_of, mapping, rows, text
 from controller.operator.options import Options
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
 from steps.model.kinds import GROUP, IMPORT_HOOK, POD, WORKFLOW, Kind, Object
+from steps.model.names import LABEL_HOOK
 from steps.model.plan import HookPlan
 from steps.model.printable import printable
 from steps.runtime.cluster import Cluster
 from workflows.api.import_hook import DEFAULT_SECONDS, ImportHook, OnHookFailure
 from workflows.hooks import hook_faults
 
-LABEL_HOOK: Final = f"{GROUP}/hook-of"
-"""On the Pod or Workflow of a hook: the run."""
 CREATED: Final = f"{GROUP}/created"
 SECONDS: Final = f"{GROUP}/hook-seconds"
 ON_FAILURE: Final = f"{GROUP}/hook-on-failure"
@@ -65,7 +64,7 @@ def resolve_hook(cluster: Cluster, options: Options, name: str, namespace: str) 
     Raises:
         StepError: where the API does not answer.
     """
-    # Whether a hook exists is not told to those who may not use it.
+    # Those who may not use a hook do not learn whether it exists.
     missing = (
         f"the hook {name} does not exist, or imports of namespace {namespace} may not use it; write another "
         "one, or ask the administrator of vmferry"
@@ -73,20 +72,15 @@ def resolve_hook(cluster: Cluster, options: Options, name: str, namespace: str) 
     try:
         found = cluster.get(IMPORT_HOOK, name, options.namespace)
     except StepError as error:
-        if error.code is not Exit.NOT_FOUND:  # the cluster has the CRDs of an older version
+        if is_retryable(error.code):
             raise
-        found = None
-    if found is None:
+        if error.code is not Exit.NOT_FOUND:  # such as hooks.allowed, which is false by now
+            return ResolvedHook(fault=f"the hook {name} cannot be read: {error}")
+        found = None  # the cluster has the CRDs of an older version
+    hook, wrong = _hook_in(found) if found is not None else (None, "")
+    if found is None or (hook is not None and not hook.spec.allows(namespace)):
         return ResolvedHook(fault=missing)
-    try:
-        hook = ImportHook.model_validate(
-            {**found, "spec": found.get("spec") or {}}, by_alias=True, by_name=False
-        )
-    except ValidationError as error:
-        return ResolvedHook(fault=f"the hook {name} cannot be read: {first_error(error)}; {_ASK}")
-    if not hook.spec.allows(namespace):
-        return ResolvedHook(fault=missing)
-    if wrong := next(hook_faults(hook), ""):
+    if hook is None or wrong:
         return ResolvedHook(fault=f"the hook {name} is not valid: {wrong}; {_ASK}")
     if hook.spec.command:
         return ResolvedHook(
@@ -94,6 +88,17 @@ def resolve_hook(cluster: Cluster, options: Options, name: str, namespace: str) 
             "ask the administrator of vmferry for one with a container"
         )
     return ResolvedHook(hook)
+
+
+def _hook_in(found: Object) -> tuple[ImportHook | None, str]:
+    """The hook in an object, or what is wrong with it."""
+    try:
+        hook = ImportHook.model_validate(
+            {**found, "spec": found.get("spec") or {}}, by_alias=True, by_name=False
+        )
+    except ValidationError as error:
+        return None, first_error(error)
+    return hook, next(hook_faults(hook), "")
 
 
 _ASK: Final = "ask the administrator of vmferry to correct it"

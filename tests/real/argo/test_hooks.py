@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import pytest
 
-from controller.operator.observe.hooks import LABEL_HOOK
 from steps.model.kinds import API_VERSION, IMPORT_HOOK, POD, WORKFLOW, WORKFLOW_TEMPLATE, Object
+from steps.model.names import LABEL_HOOK
 from tests.real.argo.ground import ARGO, RELEASE, Ground, eventually
 from tests.real.argo.test_retry import seen_running_again, started
 from tests.real.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm
+from workflows.author.installation import Installation
+from workflows.author.pods import executor_patch, pod_security, restricted
 
 pytestmark = [pytest.mark.argo, pytest.mark.alone]
 Make = Callable[..., World]
@@ -175,12 +177,15 @@ def workflow_template(ground: Ground, code: str) -> Iterator[None]:
         "command": ["python", "-c"],
         "args": [code],
         "volumeMounts": [{"name": "document", "mountPath": "/hook"}],
+        "securityContext": restricted().model_dump(mode="json", by_alias=True, exclude_none=True),
     }
     volume = {"name": "document", "configMap": {"name": "{{workflow.parameters.document}}"}}
     steps = [[{"name": "first", "template": "look"}], [{"name": "second", "template": "look"}]]
     spec = {
         "entrypoint": "both",
         "serviceAccountName": "vmferry-hook",
+        "securityContext": pod_security(10001).model_dump(mode="json", by_alias=True, exclude_none=True),
+        "podSpecPatch": executor_patch(Installation()),
         "arguments": {"parameters": [{"name": "document"}]},
         "templates": [
             {"name": "both", "steps": steps},

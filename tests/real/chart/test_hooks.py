@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from controller.operator.observe.hooks import LABEL_HOOK
+from steps.model.names import LABEL_HOOK
 from tests.real.chart.test_chart import of_kind, rendered, without_helm
 from tests.unit.workflows.author.rendered import Json
 

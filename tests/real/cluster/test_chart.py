@@ -22,6 +22,7 @@ from workflows.stages import Scope, Stage, stages_for
 CRDS = (
     "virtualmachineimports",
     "importmappings",
+    "importhooks",
     "migrationplans",
     "vmwaresources",
     "openstacksources",

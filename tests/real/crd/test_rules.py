@@ -381,6 +381,43 @@ RULES: Final[tuple[Row, ...]] = (  # kind, refused, accepted, words of the messa
         "two rows have the same source,",
     ),
     (
+        "ImportHook",
+        {"container": {"image": "a"}, "command": ["true"]},
+        {"command": ["true"]},
+        "write exactly one of container, workflowTemplate and command",
+    ),
+    (
+        "ImportHook",
+        {"workflowTemplate": {"name": "a"}, "secret": "b"},
+        {"container": {"image": "a"}, "secret": "b"},
+        "secret and serviceAccountName are for a container",
+    ),
+    ("ImportHook", {"command": []}, {"command": ["true"]}, "should have at least 1 items"),
+    (
+        "ImportHook",
+        {"command": ["true"], "timeoutSeconds": 0},
+        {"command": ["true"], "timeoutSeconds": 1},
+        "greater than or equal to 1",
+    ),
+    (
+        "ImportHook",
+        {"command": ["true"], "timeoutSeconds": 86401},
+        {"command": ["true"], "timeoutSeconds": 86400},
+        "less than or equal to 86400",
+    ),
+    (
+        "ImportHook",
+        {"command": ["true"], "onFailure": "ignore"},
+        {"command": ["true"], "onFailure": "continue"},
+        "Unsupported value",
+    ),
+    (
+        "ImportHook",
+        {"container": {"image": "a", "env": [{"name": "A-B"}]}},
+        {"container": {"image": "a", "env": [{"name": "A_B"}]}},
+        "should match",
+    ),
+    (
         "ImportMapping",
         {"disks": [SOURCE]},
         {"disks": [{**SOURCE, "busType": "sata"}]},

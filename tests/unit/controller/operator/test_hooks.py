@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import pytest
 
-from controller.operator.observe.hooks import LABEL_HOOK
 from steps.model.kinds import CONFIG_MAP, IMPORT_HOOK, POD, WORKFLOW, Object
+from steps.model.names import LABEL_HOOK
 from steps.model.workflow_nodes import nodes_of
+from tests.unit.builders import a_machine
+from tests.unit.controller.operator.kubelet import described
 from tests.unit.controller.operator.world import World
 from tests.unit.steps.targets.harvester.fake_cluster import Fault, KilledError
 from tests.unit.workflows.status.situations import at, found, node
@@ -126,6 +128,34 @@ class TestRefusal:
         assert pods(world) == []
         assert answered(world)["phase"] == "Failed"
         assert "the hook cmdb was not run: the hook cmdb does not exist" in answered(world)["message"]
+
+    def test_without_the_right_to_read_hooks_an_import_fails_and_does_not_hang(self) -> None:
+        world = a_world()
+        world.look()
+        world.cluster.denied.add(("get", IMPORT_HOOK))
+        world.found()
+        world.argo(found(("disk-0",)), node("admit"), waiting())
+        world.look()
+        assert "the hook cmdb cannot be read" in answered(world)["message"]
+
+    def test_an_answer_that_is_late_is_waited_for(self) -> None:
+        world = begun()
+        world.cluster.kinds.discard(IMPORT_HOOK)
+        world.look()
+        assert answered(world)["phase"] == "Running"
+
+
+def test_a_dry_run_lists_the_hooks() -> None:
+    world = a_world(ROW, {"after": "start", "name": "cmdb"})
+    world.apply(dryRun=True)
+    world.script.answer = lambda *_: described(a_machine())
+    world.look(4)
+    planned = world.status.planned
+    assert planned is not None, world.status.message
+    kept = world.cluster.peek(CONFIG_MAP, planned.config_map.removeprefix("vmferry/"), "vmferry")
+    assert kept is not None
+    text = "\n".join(kept["data"].values())
+    assert "hook: before poweroff: cmdb\nhook: after start: cmdb\n" in text
 
 
 class TestPod:
