@@ -169,27 +169,27 @@ def test_in_a_pod_the_restricted_identity_sees_everything(
         ground.apply(*with_check(documents))
         imported = Imported(ground, namespace, scenario.VM)
         status = imported.until(RUNNING, seconds=RUN_SECONDS)
-    condition = find(status.import_conditions, "BootChecked")
-    assert condition is not None
-    assert condition.status == "True", condition.message
-    assert condition.reason in ("Booted", "NetworkSilent")
-    workflow = imported.workflow
-    assert workflow is not None
-    result = result_of(workflow)
-    assert result.evidence.missing == ()
-    assert result.evidence.read_bytes
-    assert not result.fell_back
-    run = imported.run
-    kept = ground.cluster.get(CONFIG_MAP, names.boot(run), RELEASE)
-    assert kept is not None
-    assert "login:" in kept["data"]["console-built.txt"]
-    assert base64.b64decode(kept["binaryData"]["screen-built.png"]).startswith(PNG)
-    imported.delete()
-    eventually(
-        lambda: ground.cluster.get(CONFIG_MAP, names.boot(run), RELEASE) is None,
-        "deletion of what the check kept",
-        DELETE_SECONDS,
-    )
+        condition = find(status.import_conditions, "BootChecked")
+        assert condition is not None
+        assert condition.status == "True", condition.message
+        assert condition.reason in ("Booted", "NetworkSilent")
+        workflow = imported.workflow
+        assert workflow is not None
+        result = result_of(workflow)
+        assert result.evidence.missing == ()
+        assert result.evidence.read_bytes
+        assert not result.fell_back
+        run = imported.run
+        kept = ground.cluster.get(CONFIG_MAP, names.boot(run), RELEASE)
+        assert kept is not None
+        assert "login:" in kept["data"]["console-built.txt"]
+        assert base64.b64decode(kept["binaryData"]["screen-built.png"]).startswith(PNG)
+        imported.delete()
+        eventually(
+            lambda: ground.cluster.get(CONFIG_MAP, names.boot(run), RELEASE) is None,
+            "deletion of what the check kept",
+            DELETE_SECONDS,
+        )
 
 
 def test_a_stuck_guest_fails_an_import_in_argo_and_a_retry_checks_it_again(
@@ -209,11 +209,11 @@ def test_a_stuck_guest_fails_an_import_in_argo_and_a_retry_checks_it_again(
         ground.argo("retry", status.workflow.name if status.workflow else "")
         imported.leaves(FAILED)
         again = imported.until(FAILED, seconds=RUN_SECONDS)
-    assert again.step == "check"
-    assert stored(lab, namespace)["spec"]["runStrategy"] == "Halted"
-    imported.delete()
-    eventually(
-        lambda: lab.get(MACHINE, VM, namespace) is None,
-        "deletion of a VM that was not handed over",
-        DELETE_SECONDS,
-    )
+        assert again.step == "check"
+        assert stored(lab, namespace)["spec"]["runStrategy"] == "Halted"
+        imported.delete()
+        eventually(
+            lambda: lab.get(MACHINE, VM, namespace) is None,
+            "deletion of a VM that was not handed over",
+            DELETE_SECONDS,
+        )
