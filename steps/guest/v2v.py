@@ -243,27 +243,36 @@ def _environment(order: Conversion, folder: Path, settings: Mapping[str, str]) -
         "LC_ALL": "C.UTF-8",
         "LIBGUESTFS_BACKEND": "direct",
         "TMPDIR": str(folder / "tmp"),
-        HV_ENV: str(_without_network(folder)),
+        HV_ENV: str(_hypervisor(folder, emulated=_is_emulated({**kept, **settings}))),
     }
     ours |= {} if kept.get("LIBGUESTFS_MEMSIZE") else {"LIBGUESTFS_MEMSIZE": str(MEMORY_MIB)}
     ours |= {"VIRTIO_WIN": order.virtio_win} if order.virtio_win else {}
     return {**kept, **ours, **settings}
 
 
-def _without_network(folder: Path) -> Path:
+def _is_emulated(env: Mapping[str, str]) -> bool:
+    return NO_KVM in env.get(SETTINGS_ENV, "") or not KVM.exists()
+
+
+def _hypervisor(folder: Path, *, emulated: bool) -> Path:
     """A program that starts QEMU, but with a network that leads nowhere (qemu(1), -netdev user,restrict=on).
 
-    virt-v2v always asks for a network, and has no option against it.
+    virt-v2v always asks for a network, and for all processors of the computer, and has no options against it.
+    An emulated appliance gets one: with several it sometimes stops when it trims a file system.
     """
     chosen = os.environ.get(HV_ENV) or next(
         (found for name in QEMU if (found := shutil.which(name))), QEMU[0]
     )
     path = folder / "qemu"
+    one = '    [ "$before" != -smp ] || argument=1\n' if emulated else ""
     path.write_text(
         "#!/bin/sh\n"
+        "before=\n"
         "for argument do\n"
         "    shift\n"
         '    case $argument in user,id=usernet*) argument="$argument,restrict=on" ;; esac\n'
+        f"{one}"
+        "    before=$argument\n"
         '    set -- "$@" "$argument"\n'
         "done\n"
         f'exec {shlex.quote(chosen)} "$@"\n'

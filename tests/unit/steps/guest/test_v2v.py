@@ -178,14 +178,31 @@ def test_the_appliance_has_no_network(tmp_path: Path, monkeypatch: pytest.Monkey
     real.write_text('#!/bin/sh\nfor argument do printf "%s\\n" "$argument"; done\n')
     real.chmod(0o755)
     monkeypatch.setenv(v2v.HV_ENV, str(real))
-    wrapper = v2v._without_network(tmp_path)
-    argv = ["-netdev", "user,id=usernet,net=169.254.0.0/16", "-name", "a b'c\"$HOME", "", "*"]
-    ended = subprocess.run([wrapper, *argv], capture_output=True, text=True, check=True)
-    assert ended.stdout.split("\n")[:-1] == [
-        "-netdev",
-        "user,id=usernet,net=169.254.0.0/16,restrict=on",
-        *argv[2:],
-    ]
+    argv = ["-netdev", "user,id=usernet,net=169.254.0.0/16", "-smp", "2", "-name", "a b'c\"$HOME", "", "*"]
+    for emulated, processors in ((False, "2"), (True, "1")):
+        wrapper = v2v._hypervisor(tmp_path, emulated=emulated)
+        ended = subprocess.run([wrapper, *argv], capture_output=True, text=True, check=True)
+        assert ended.stdout.split("\n")[:-1] == [
+            "-netdev",
+            "user,id=usernet,net=169.254.0.0/16,restrict=on",
+            "-smp",
+            processors,
+            *argv[4:],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "has_kvm", "smp"), [("", True, "2"), ("force_tcg", True, "1"), ("", False, "1")]
+)
+def test_an_emulated_appliance_has_one_processor(
+    tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch, settings: str, has_kvm: bool, smp: str
+) -> None:
+    monkeypatch.setenv(v2v.SETTINGS_ENV, settings)
+    monkeypatch.setattr(v2v, "KVM", tmp_path if has_kvm else tmp_path / "missing")
+    monkeypatch.setenv(v2v.HV_ENV, "echo")
+    install(f'"$LIBGUESTFS_HV" -smp 2 > {tmp_path}/said')
+    convert(tmp_path)
+    assert (tmp_path / "said").read_text() == f"-smp {smp}\n"
 
 
 def test_an_environment_of_its_own(tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
