@@ -90,9 +90,9 @@ def booted(folder: Path, disks: Sequence[Path], mac: str, *, efi: bool) -> Itera
         kind = disk.suffix[1:] if disk.suffix == ".qcow2" else "raw"
         argv += ["-drive", f"if=none,id=d{number},format={kind},file={disk},snapshot=on"]
         argv += ["-device", f"virtio-blk-pci,drive=d{number},bootindex={number}"]
-    with Cable(folder) as lan, (folder / "qemu").open("wb") as log:
+    with Cable(folder) as lan, (folder / "qemu").open("wb") as errors:
         argv += [*lan.argv, "-device", f"virtio-net-pci,netdev=lan,mac={mac},romfile="]
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
         vm = Vm(process, folder, lan)
         try:
             yield vm

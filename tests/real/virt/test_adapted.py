@@ -115,7 +115,13 @@ WAYS: Final = (
 
 @pytest.mark.parametrize("way", WAYS)
 def test_adapted_it_boots_from_virtio_answers_a_ping_and_has_an_agent(
-    request: pytest.FixtureRequest, lab: Lab, namespace: str, debian: Path, tmp_path: Path, way: str
+    request: pytest.FixtureRequest,
+    lab: Lab,
+    namespace: str,
+    environment: dict[str, str],
+    debian: Path,
+    tmp_path: Path,
+    way: str,
 ) -> None:
     scripts = {
         "apiVersion": "v1",
@@ -126,7 +132,8 @@ def test_adapted_it_boots_from_virtio_answers_a_ping_and_has_an_agent(
     guest = {"adapt": "auto", "whenNotAdaptable": "fail", "firstBoot": {"name": SCRIPTS}}
     with offered(tmp_path, lab, namespace, debian / "debian.img", "efi", guest=guest) as documents:
         if way == "embedded":
-            ended = embedded(lab, tmp_path, [scripts, *documents], seconds=ADAPTING_SECONDS)
+            settings = {name: value for name, value in environment.items() if name.startswith("LIBGUESTFS")}
+            ended = embedded(lab, tmp_path, [scripts, *documents], seconds=ADAPTING_SECONDS, **settings)
             assert ended.code == 0, ended.err
         else:
             ground: Ground = request.getfixturevalue("ground")

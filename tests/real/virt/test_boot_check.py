@@ -87,9 +87,11 @@ def with_check(documents: list[Object], **spec: Any) -> list[Object]:
     return [*others, {**import_, "spec": changed}]
 
 
-def embedded(lab: Lab, folder: Path, documents: list[Object], seconds: float = RUN_SECONDS) -> harness.Ended:
+def embedded(
+    lab: Lab, folder: Path, documents: list[Object], seconds: float = RUN_SECONDS, **more: str
+) -> harness.Ended:
     path = scenario.write(folder / "import.yaml", documents)
-    environment = {"KUBECONFIG": str(lab.place.kubeconfig), "SVC_ADDRESS": lab.host}
+    environment = {**more, "KUBECONFIG": str(lab.place.kubeconfig), "SVC_ADDRESS": lab.host}
     argv = ("run", "--to", "kubevirt", "-f", path, "--into", folder / "into")
     with harness.started(folder, *argv, **environment) as run:
         return run.wait(seconds)
