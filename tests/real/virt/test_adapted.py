@@ -113,6 +113,7 @@ WAYS: Final = (
 )
 
 
+@pytest.mark.timeout(ADAPTING_SECONDS + 2 * BOOT_SECONDS)
 @pytest.mark.parametrize("way", WAYS)
 def test_adapted_it_boots_from_virtio_answers_a_ping_and_has_an_agent(
     request: pytest.FixtureRequest,
