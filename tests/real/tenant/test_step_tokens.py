@@ -49,8 +49,10 @@ STAGES: Final = {
     Identity.SERVE: "serve",
     Identity.TARGET: "admit",
     Identity.SCRATCH: "delete-scratch",
+    Identity.GUEST: "inspect",
     Identity.BOOT: "check",
 }
+assert set(STAGES) == set(Identity)  # also where the tests below are skipped
 POLICY: Final = "vmferry-steps"
 
 
