@@ -21,6 +21,8 @@ RUNNER: Final = "/usr/local/lib/vmferry/first-boot.sh"
 DONE: Final = "/var/lib/vmferry/first-boot"
 UNIT: Final = "/etc/systemd/system/vmferry-first-boot.service"
 WANTED_BY: Final = "/etc/systemd/system/multi-user.target.wants/vmferry-first-boot.service"
+V2V_UNIT: Final = "guestfs-firstboot.service"
+"""virt-v2v's own unit (common/mlcustomize/firstboot.ml). Both may use the package manager: it has one lock."""
 WINDOWS_FOLDER: Final = "/Program Files/Guestfs/Firstboot/scripts"
 """Where virt-v2v's service looks (common/mlcustomize/firstboot.ml)."""
 WINDOWS_FIRST: Final = 8000
@@ -94,7 +96,7 @@ _UNIT: Final = f"""\
 [Unit]
 Description=First start after an import by vmferry
 Wants=network-online.target
-After=network-online.target
+After=network-online.target {V2V_UNIT}
 ConditionPathIsDirectory={FOLDER}
 
 [Service]

@@ -21,6 +21,15 @@ def test_they_have_an_order_and_an_interpreter() -> None:
     assert first_boot.UNIT in files
 
 
+def test_they_wait_for_those_of_virt_v2v() -> None:
+    """Both may install a package, and a package manager refuses a second one at the same time."""
+    unit = {path: content for path, content, _ in first_boot.linux_files([], agent=True)}[
+        first_boot.UNIT
+    ].decode()
+    (after,) = (line for line in unit.splitlines() if line.startswith("After="))
+    assert "guestfs-firstboot.service" in after.split()
+
+
 @pytest.mark.parametrize("name", ["../x", ".hidden", "a b", "a\nb", "", "a" * 101])
 def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
     with pytest.raises(StepError, match="has no usable name"):
