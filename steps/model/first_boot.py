@@ -22,7 +22,7 @@ DONE: Final = "/var/lib/vmferry/first-boot"
 UNIT: Final = "/etc/systemd/system/vmferry-first-boot.service"
 WANTED_BY: Final = "/etc/systemd/system/multi-user.target.wants/vmferry-first-boot.service"
 V2V_UNIT: Final = "guestfs-firstboot.service"
-"""virt-v2v's own unit (common/mlcustomize/firstboot.ml). Both may use the package manager: it has one lock."""
+"""virt-v2v's own unit (common/mlcustomize/firstboot.ml). Both may install packages, under one lock."""
 WINDOWS_FOLDER: Final = "/Program Files/Guestfs/Firstboot/scripts"
 """Where virt-v2v's service looks (common/mlcustomize/firstboot.ml)."""
 WINDOWS_FIRST: Final = 8000

@@ -22,7 +22,7 @@ from tests.real.adaptation.wire import Cable
 log = logging.getLogger(__name__)
 CPU_SECONDS: Final = 600.0
 """What a boot may use: 40 s without KVM are usual. Other work on the computer does not count."""
-SECONDS: Final = 2700.0
+SECONDS: Final = 5400.0
 _TICK: Final = 0.5
 
 

@@ -22,7 +22,7 @@ from tests.real.adaptation.test_windows import a_windows, read_windows
 from tests.real.inspection.conftest import images
 
 __all__ = ["images"]
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = pytest.mark.timeout(7200)
 
 
 # --- a phony Windows, killed on the way

@@ -12,7 +12,7 @@ from tests.real.adaptation.booting import agent_script, booted
 from tests.real.adaptation.conftest import MAC, Prepare, Run, read_back
 from tests.real.adaptation.looking import processes
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = pytest.mark.timeout(14400)
 SHELL = "Shell>"
 ALERT = "ALERT!  LABEL=guest-root does not exist"
 LOGIN = "guest login:"
