@@ -86,7 +86,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with own_network(), running(tmp_path_factory.mktemp("api")) as made, managers(made, controllers):
         for name in (RELEASE, TENANT):
             made.make_namespace(name)
-        # The API server validates. kubectl would first read all schemas, and a busy computer sends them too late.
+        # The API server validates. kubectl would first read all schemas, which takes long on a busy computer.
         listed = {"apiVersion": "v1", "kind": "List", "items": chart_objects()}
         made.kubectl("apply", "--validate=false", "-f", "-", given=json.dumps(listed))
         wait_for(lambda: _has_policy(made), "the policy is not in effect")
