@@ -15,6 +15,7 @@ import typer
 from rich.markup import escape
 
 from controller.assess.texts import visible
+from controller.assess.totals import counted
 from controller.cli import confirmation, dryrun, inspection, summary, tables
 from controller.cli.app import OutputFormat, dump, err, print_warning, write
 from controller.cli.dryrun import DryRunResult
@@ -30,6 +31,7 @@ from controller.units import size
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine, Severity
 from steps.model.plan import TargetKind
+from steps.preflight import without_set_sizes
 from steps.providers import Inventory
 from steps.runtime.stop import Stop
 from workflows.api.conditions import stamp
@@ -237,7 +239,9 @@ def show(
 
 
 def _judged(job: Job, machine: Machine, stop: Stop) -> DryRunResult:
-    return replace(dryrun.judge(job, machine, stop), manifest=None)
+    needed = tuple(without_set_sizes(job.plan, machine.concerns))  # the inventory does not know the plan
+    seen = machine.model_copy(update={"concerns": needed})
+    return replace(dryrun.judge(job, seen, stop), manifest=None)
 
 
 def _document(
@@ -286,7 +290,8 @@ def _lines(of: Given, vms: Sequence[PlannedVm], results: dict[str, DryRunResult]
     blocked = sum(bool(result.reasons) for result in results.values())
     count = len({vm.wave for vm in vms})
     yield ""
-    yield f"{len(vms)} VMs in {count} waves, {size(total)}; {blocked} cannot be imported"
+    amount = f"{counted(len(vms), 'VM')} in {counted(count, 'wave')}, {size(total)}"
+    yield f"{amount}; {blocked} cannot be imported"
     if of.plan.spec.windows and not windows.is_open(of.plan.spec.windows, datetime.now(UTC)):
         opens = windows.opens(of.plan.spec.windows, datetime.now(UTC))
         following = f"the next one opens at {stamp(opens)}" if opens else "none opens again: add one"

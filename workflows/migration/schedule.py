@@ -269,9 +269,9 @@ class _Plan:
         running = len(self._in_flight()) + starting
         done = counts[VmPhase.SUCCEEDED]
         if not self._current:
-            return f"{running} imports start" if running else ""
+            return _imports(running, "start") if running else ""
         total = sum(counts.values())
-        return f"wave {self._current}: {done} of {total} VMs are imported, {running} imports run"
+        return f"wave {self._current}: {done} of {total} VMs are imported, {_imports(running, 'run')}"
 
 
 def _is_open(vm: PlannedVm) -> bool:
@@ -289,11 +289,15 @@ def _end_message(vms: Sequence[PlannedVm], remedies: Remedies) -> str:
         by_phase.setdefault(vm.phase, []).append(vm)
     done = len(by_phase.pop(VmPhase.SUCCEEDED, []))
     if not by_phase:
-        return f"All {done} VMs are imported"
+        return f"All {done} VMs are imported" if done > 1 else "The VM is imported"
     rest = (f"{phase.lower()}: {_named(some)}" for phase, some in sorted(by_phase.items()))
     can_retry = VmPhase.FAILED in by_phase or VmPhase.DELETED in by_phase
     advice = (remedies.retry if can_retry else "", remedies.resume if VmPhase.CANCELLED in by_phase else "")
     return "; ".join((f"{done} of {len(vms)} VMs are imported", *rest, *filter(None, advice)))
+
+
+def _imports(number: int, verb: str) -> str:
+    return f"1 import {verb}s" if number == 1 else f"{number} imports {verb}"
 
 
 def _named(vms: Sequence[PlannedVm]) -> str:

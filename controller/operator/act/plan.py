@@ -200,7 +200,8 @@ class PlanActor:
             return self._failed(str(error), ended, now)
         selection = SelectionStatus(version=self._facts.version, time=stamp(now), check=ended.pod)
         unused = f"; no VM fits {texts.message(found.unused)}" if found.unused else ""
-        message = f"{len(found.vms)} VMs are selected{unused}"
+        count = len(found.vms)
+        message = f"{count} {'VM is' if count == 1 else 'VMs are'} selected{unused}"
         after = report.with_selection(self._status, "VmsSelected", message, now, is_good=True)
         changes = {"vms": merged, "counts": report.counts(merged), "selection": selection}
         after = after.model_copy(update={**changes, "observed_generation": self._facts.generation})

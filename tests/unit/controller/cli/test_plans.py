@@ -16,7 +16,7 @@ import typer
 from controller.cli import dryrun
 from controller.local import imports, plan_run
 from controller.local.rundir import RunDir
-from steps.model.concerns import block
+from steps.model.concerns import block, warn
 from steps.model.contract import Exit
 from steps.model.machine import Machine, Tag
 from steps.model.yaml import to_yaml
@@ -110,6 +110,17 @@ def test_the_waves_are_shown(world: World, vmferry: Vmferry) -> None:
         "2     prod-web-3  /DC0/vm/prod/web-3  -       1 GiB  -                ready",
     ]
     assert "3 VMs in 2 waves, 3 GiB; 0 cannot be imported" in ended.out
+
+
+def test_a_size_that_the_plan_sets_is_no_warning(world: World, vmferry: Vmferry) -> None:
+    """The inventory does not know the plan: bare disks have neither processors nor memory."""
+    assumed = (warn("cpu-assumed", "no processor", "1 vCPU"), warn("memory-assumed", "no memory", "1 GiB"))
+    world.vms = [a_vm(1, concerns=assumed)]
+    world.plan(template={"memory": "2Gi"})
+    shown = plan(vmferry).out
+    assert "1 VM in 1 wave, 1 GiB; 0 cannot be imported" in shown
+    assert "no processor" in shown
+    assert "no memory" not in shown
 
 
 def test_the_waves_as_a_document(world: World, vmferry: Vmferry) -> None:

@@ -75,7 +75,7 @@ class TestSelection:
         world = PlanWorld(vms=[{"name": "web-1"}, {"name": "db-*"}]).begin()
         condition = find(world.state.conditions, "Selected")
         assert condition is not None
-        assert condition.message == "1 VMs are selected; no VM fits name db-*"
+        assert condition.message == "1 VM is selected; no VM fits name db-*"
 
     def test_a_plan_that_selects_nothing_says_so(self) -> None:
         world = PlanWorld(vms=[{"name": "db-*"}]).begin()

@@ -46,7 +46,7 @@ def test_the_first_wave_starts_as_a_whole() -> None:
 def test_the_next_wave_waits_for_the_end_of_this_one(phase: VmPhase) -> None:
     found = scheduled(waves_of([DONE, phase], [PENDING]))
     assert (found.phase, found.start) == (PlanPhase.RUNNING, ())
-    assert found.message == "wave 1: 1 of 2 VMs are imported, 1 imports run"
+    assert found.message == "wave 1: 1 of 2 VMs are imported, 1 import runs"
 
 
 def test_the_next_wave_starts_when_this_one_has_ended() -> None:
@@ -138,7 +138,7 @@ def test_the_wave_goes_on_at_the_threshold_unless_it_shall_stop() -> None:
     assert scheduled(vms).start == ("prod-web-2",)
     stopped = scheduled(vms, waves={"atThreshold": "stopStarting"})
     assert (stopped.phase, stopped.start) == (PlanPhase.STOPPED, ())
-    assert stopped.message.endswith("0 of 3 VMs are imported, 1 imports run")
+    assert stopped.message.endswith("0 of 3 VMs are imported, 1 import runs")
     approved = scheduled(vms, waves={"atThreshold": "stopStarting"}, moment={"approved_wave": 2})
     assert approved.start == ("prod-web-2",)
 
@@ -189,7 +189,7 @@ def test_nothing_starts_while_the_plan_is_suspended() -> None:
     found = scheduled(waves_of([RUNNING, PENDING]), suspend=True)
     assert (found.phase, found.start) == (PlanPhase.SUSPENDED, ())
     assert found.message == (
-        "No import starts: set spec.suspend to false; wave 1: 0 of 2 VMs are imported, 1 imports run"
+        "No import starts: set spec.suspend to false; wave 1: 0 of 2 VMs are imported, 1 import runs"
     )
 
 
