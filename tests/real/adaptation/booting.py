@@ -62,7 +62,7 @@ class Vm:
             channel.settimeout(2)
             channel.connect(str(self.folder / "agent"))
             channel.sendall(b'\xff{"execute": "guest-sync", "arguments": {"id": 7}}\n')
-            return json.loads(channel.recv(4096).lstrip(b"\xff")).get("return") == 7
+            return bool(json.loads(channel.recv(4096).lstrip(b"\xff")).get("return") == 7)
         return False
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from steps.guest import supervise, v2v
+from steps.guest import run, supervise, v2v
 from steps.model.adapting import NotAdaptableError
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.guest import GuestSystem
@@ -197,7 +197,7 @@ def test_the_appliance_has_no_network(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_emulated_appliance_has_one_processor(
     tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch, settings: str, has_kvm: bool, smp: str
 ) -> None:
-    monkeypatch.setenv(v2v.SETTINGS_ENV, settings)
+    monkeypatch.setenv(run.SETTINGS_ENV, settings)
     monkeypatch.setattr(v2v, "KVM", tmp_path if has_kvm else tmp_path / "missing")
     monkeypatch.setenv(v2v.HV_ENV, "echo")
     install(f'"$LIBGUESTFS_HV" -smp 2 > {tmp_path}/said')
