@@ -99,6 +99,7 @@ ARGUMENTS: Final[dict[str, dict[str, str]]] = {
     },
     "hand-over": {"--workflow": WORKFLOW, "--landed": f"{{{{inputs.parameters.{LANDED}}}}}"},
     CHECK: {"--workflow": WORKFLOW},
+    "hook": {"--point": "{{inputs.parameters.point}}", "--workflow": WORKFLOW},
     HALT: {"--outcome": OUTCOME, **WISHES},
     RELEASE_SOURCE: {"--outcome": OUTCOME, "--halt": "{{inputs.parameters.halt}}", **WISHES},
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
+from steps.model.hook_verdict import OUTPUT
 from steps.model.plan import HookPlan
 from steps.model.printable import printable
 from workflows.api.conditions import stamp
@@ -25,25 +26,30 @@ LONGEST_MESSAGE: Final = 500
 _NOT_BEGUN: Final = (Phase.SKIPPED, Phase.OMITTED)
 
 
-def object_name(workflow: str, point: str, disk: str | None, started: datetime | None) -> str:
-    """The name of the Pod or Workflow of a hook.
+def object_name(uid: str) -> str:
+    """The name of the Pod or Workflow of a hook, by the uid of the pod that waits for it.
 
-    A retry in Argo resets a node and its start. So another attempt has another name, and a controller that
-    was killed finds what it has created.
+    A retry in Argo makes another pod. So another attempt has another name, and a controller that was killed
+    finds what it has created.
     """
-    when = stamp(started) if started else ""
-    digest = hashlib.sha256("\n".join((workflow, point, disk or "", when)).encode()).hexdigest()
-    return f"vmferry-hook-{digest[:20]}"
+    return f"vmferry-hook-{hashlib.sha256(uid.encode()).hexdigest()[:20]}"
 
 
-def rows(seen: Observed, hooks: Sequence[HookPlan], *, has_objects: bool = True) -> tuple[HookStatus, ...]:
+def rows(
+    seen: Observed,
+    hooks: Sequence[HookPlan],
+    before: Sequence[HookStatus] = (),
+    objects: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> tuple[HookStatus, ...]:
     """The hooks that have begun; those that ended well are left out first if there are too many.
 
-    `has_objects`: whether they run in a cluster, where each has a Pod or a Workflow.
+    `before` are the rows as they were last written, and `objects` the names of the Pods and Workflows that
+    exist, by point and disk.
     """
-    names = {hook.point: hook.name for hook in hooks}
+    hook_names = {hook.point: hook.name for hook in hooks}
+    known = {(f"{row.moment}-{row.stage}", row.disk): row.object_name for row in before} | dict(objects)
     begun = [
-        _row(seen, leaf, point, names.get(leaf.stage, ""), has_objects=has_objects)
+        _row(seen, leaf, point, hook_names.get(leaf.stage, ""), known.get((leaf.stage, leaf.disk or ""), ""))
         for leaf in seen.leaves
         if (point := point_of(leaf.stage)) and leaf.phase not in _NOT_BEGUN
     ]
@@ -52,23 +58,29 @@ def rows(seen: Observed, hooks: Sequence[HookPlan], *, has_objects: bool = True)
     return tuple(row for row in begun if row not in surplus)[:MOST_ROWS]
 
 
-def _row(seen: Observed, leaf: Leaf, point: Point, name: str, *, has_objects: bool) -> HookStatus:
+def _row(seen: Observed, leaf: Leaf, point: Point, name: str, object_name: str) -> HookStatus:
+    words = _words(seen, leaf)
     return HookStatus(
         name=name,
         moment=point.moment,
         stage=point.stage,
         disk=leaf.disk or "",
-        phase=_phase(leaf),
-        message=printable(" ".join(leaf.step_message.split()))[:LONGEST_MESSAGE],
-        object_name=object_name(seen.name, leaf.stage, leaf.disk, leaf.started) if has_objects else "",
+        phase=_phase(leaf, words),
+        message=printable(" ".join(words.split()))[:LONGEST_MESSAGE],
+        object_name=object_name,
         started=stamp(leaf.started) if leaf.started else "",
         finished=stamp(leaf.finished) if leaf.finished else "",
     )
 
 
-def _phase(leaf: Leaf) -> str:
+def _words(seen: Observed, leaf: Leaf) -> str:
+    """The message of a hook. Argo shows none of a pod that has succeeded, so that is an output."""
+    return seen.output(leaf.stage, leaf.disk, OUTPUT) or leaf.step_message if leaf.phase.fulfilled else ""
+
+
+def _phase(leaf: Leaf, words: str) -> str:
     if leaf.phase.failed:
         return FAILED
     if not leaf.phase.succeeded:
         return RUNNING
-    return IGNORED if CONTINUED in leaf.message else SUCCEEDED
+    return IGNORED if CONTINUED in words else SUCCEEDED

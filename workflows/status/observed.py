@@ -81,8 +81,6 @@ class Observed:
     """Whether it has the stage `check`, by its entrypoint."""
     points: frozenset[str] = frozenset()
     """The points at which the import has hooks, by its parameter `hooks`."""
-    suspended: Mapping[tuple[str, str | None], str] = field(default_factory=dict)
-    """Ids of the nodes at which it waits for a person or for the controller, by stage and disk."""
     error: str = ""
     """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
@@ -175,11 +173,6 @@ def observe(workflow: object) -> Observed | None:
         way=way_of(_text(_mapping(spec.get("workflowTemplateRef")).get("name"))),
         boot_checked=is_boot_checked(_text(spec.get("entrypoint"))),
         points=_points(spec),
-        suspended={
-            (stage_of(node), disk_of(node)): id_
-            for id_, node in nodes.items()
-            if node["type"] == "Suspend" and node["phase"] is Phase.RUNNING
-        },
         has_phase=bool(_text(status.get("phase"))),
         last_change=_last_change(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),

@@ -53,12 +53,14 @@ def reflect(
     machine: Machine | None = None,
     holder_names: Mapping[str, str] = MappingProxyType({}),
     hooks: Sequence[HookPlan] = (),
+    hook_objects: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> ImportStatus:
     """The status of an import whose Workflow is `workflow`; None: it does not exist (any more).
 
     `shape` gives names, sizes and buses after preflight has found the VM; `machine` is what it found;
-    `holder_names` are the imports of the Workflows that hold the locks; `hooks` are those of the import, by
-    which the status names them. Never fails, whatever `workflow` is.
+    `holder_names` are the imports of the Workflows that hold the locks; `hooks` are those of the import, and
+    `hook_objects` the names of their Pods and Workflows by point and disk. Never fails, whatever `workflow`
+    is.
     An object that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
     """
     before = previous or ImportStatus()
@@ -79,7 +81,7 @@ def reflect(
     conditions = with_restored(status.import_conditions, restored, now)
     changed = {"powered_off": off, "import_conditions": conditions}
     if not seen.unreadable:
-        changed["hooks"] = rows_of_hooks(seen, hooks)
+        changed["hooks"] = rows_of_hooks(seen, hooks, base.hooks, hook_objects)
     return status.model_copy(update=changed)
 
 

@@ -30,7 +30,6 @@ from controller.operator.decide.actions import (
     EmitEvent,
     EndHook,
     HookAction,
-    HookAnswer,
     KeepForCleanup,
     NameClaims,
     RemoveAnnotation,
@@ -55,6 +54,7 @@ from controller.operator.options import Options
 from controller.operator.telemetry import lines
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.hook_verdict import HookVerdict, annotation
 from steps.model.kinds import CONFIG_MAP, IMPORT, LEASE, SECRET, WORKFLOW, Kind, Object, kind_of
 from steps.model.plan import DiskWay, GuestPlan, Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
@@ -63,7 +63,6 @@ from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
-from workflows.author.hooked import VERDICT
 from workflows.author.workflow import KeepOff, author
 from workflows.stages import CLAIMS
 from workflows.status import packed
@@ -363,34 +362,29 @@ class Actor:
             if is_retryable(error.code):
                 raise
             message = f"the hook {action.document.hook} could not be started: {error}; then retry"
-            self._answer_hooks(AnswerHooks(action.workflow, (HookAnswer(action.node, False, message),)))
+            verdict = HookVerdict(passed=False, message=message)
+            self._answer_hooks(AnswerHooks(action.workflow, {action.waiter: verdict}))
             return
         where = f"{runs['kind']} {self._namespace}/{action.name}"
         at = action.document
         self.log.info(f"The hook {at.hook} {at.moment} {at.stage} runs in {where}")
 
     def _answer_hooks(self, action: AnswerHooks) -> None:
-        """As `argo node set --phase` does (workflow/util, updateSuspendedNode)."""
-        changes = {}
-        for answer in action.answers:
-            verdict = "passed" if answer.succeeded else "failed"
-            phase = Phase.SUCCEEDED if answer.succeeded else Phase.FAILED
-            outputs = {"parameters": [{"name": VERDICT, "value": verdict}]}
-            changes[answer.node] = {"phase": phase, "message": answer.message, "outputs": outputs}
-            (self.log.info if answer.succeeded else self.log.warning)(answer.message)
-        self._change_nodes(action.workflow, changes)
+        notes = {
+            annotation(uid): None if verdict is None else verdict.model_dump_json()
+            for uid, verdict in action.verdicts.items()
+        }
+        self._cluster.patch(WORKFLOW, action.workflow, {"metadata": {"annotations": notes}}, self._namespace)
+        for verdict in action.verdicts.values():
+            if verdict is not None:
+                (self.log.info if verdict.passed else self.log.warning)(verdict.message)
 
     def _resume(self, name: str, nodes: tuple[str, ...], fields: Object) -> None:
         """Let a Workflow continue at suspended nodes, which get these fields."""
-        self._change_nodes(name, {id_: {"phase": Phase.SUCCEEDED, **fields} for id_ in nodes})
-
-    def _change_nodes(self, name: str, nodes: Mapping[str, Object]) -> None:
-        """End suspended nodes of the Workflow with these fields."""
-        finished = {"finishedAt": stamp(self._clock())}
+        node = {"phase": Phase.SUCCEEDED, "finishedAt": stamp(self._clock()), **fields}
         workflow = self._facts.workflow or {}
         status = workflow.get("status") or {}
-        changes = {id_: {**finished, **fields} for id_, fields in nodes.items()}
-        change: Object = {"status": packed.changed(status, changes)}
+        change: Object = {"status": packed.changed(status, dict.fromkeys(nodes, node))}
         if packed.is_packed(status):  # Argo must not have written meanwhile: all nodes are replaced
             change["metadata"] = {"resourceVersion": workflow["metadata"]["resourceVersion"]}
         self._cluster.patch(WORKFLOW, name, change, self._namespace)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from controller.operator.checkpods.objects import CONTAINER, GRACE_SECONDS
 from controller.operator.decide.actions import StartHook
-from controller.operator.observe.hooks import CREATED, ON_FAILURE, SECONDS
+from controller.operator.observe.hooks import CREATED, DISK, ON_FAILURE, POINT, SECONDS
 from controller.operator.options import Options
 from steps.model.kinds import CONFIG_MAP, POD, WORKFLOW, Kind, Object
 from steps.model.names import LABEL_HOOK
@@ -63,6 +63,8 @@ def _object(kind: Kind, action: StartHook, options: Options, workflow: Object, n
                 CREATED: now.isoformat(),
                 SECONDS: str(spec.timeout_seconds),
                 ON_FAILURE: str(spec.on_failure),
+                POINT: f"{action.document.moment}-{action.document.stage}",
+                DISK: action.document.disk or "",
             },
             "ownerReferences": [WORKFLOW.owner_reference(owner["name"], owner["uid"])],
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from steps.model.hook_verdict import HookVerdict
 from steps.model.kinds import Kind
 from steps.model.plan import Gate, Plan
 from workflows.api.import_hook import ImportHook
@@ -94,31 +95,24 @@ class NameClaims:
 
 @dataclass(frozen=True)
 class StartHook:
-    """Run a hook that the Workflow waits for, in a Pod or a Workflow of its own."""
+    """Run a hook that a pod of the Workflow waits for, in a Pod or a Workflow of its own."""
 
     hook: ImportHook
     name: str
     """Of the Pod or Workflow, and of the ConfigMap with the document."""
     workflow: str
-    node: str
+    waiter: str
+    """The uid of the pod that waits."""
     document: HookDocument
 
 
 @dataclass(frozen=True)
-class HookAnswer:
-    """The end of a node that waits for its hook."""
-
-    node: str
-    succeeded: bool
-    message: str
-
-
-@dataclass(frozen=True)
 class AnswerHooks:
-    """Say how hooks have ended: the change to the Workflow that `argo node set` makes."""
+    """Say to pods that wait for hooks how these have ended, by annotations of their Workflow."""
 
     workflow: str
-    answers: tuple[HookAnswer, ...]
+    verdicts: Mapping[str, HookVerdict | None]
+    """By the uid of the pod; None: the pod has ended, and its annotation is removed."""
 
 
 @dataclass(frozen=True)

@@ -433,6 +433,7 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
         machine=facts.machine,
         holder_names=facts.holder_names,
         hooks=facts.request.plan.hooks if facts.request and facts.request.plan else (),
+        hook_objects=facts.hook_objects,
     )
     status = with_mapping(facts, with_drift(facts, with_link(status, options), now), now)
     status = with_start_message(facts.status, status, facts.start_message, now)

@@ -20,8 +20,10 @@ from controller.operator.observe.checks import cluster_reasons, unchecked_networ
 from controller.operator.observe.hooks import (
     HookRun,
     ResolvedHook,
+    Waiter,
     hook_reasons,
     read_runs,
+    read_waiters,
     resolve_hook,
 )
 from controller.operator.observe.mapping import ResolvedMapping, resolve_mapping
@@ -143,6 +145,8 @@ class Facts:
     """The Workflow that undoes the run."""
     hook_runs: tuple[HookRun, ...] = ()
     """The Pods and Workflows of its hooks."""
+    waiters: tuple[Waiter, ...] = ()
+    """The pods of its Workflow that wait for hooks."""
     hooks: Mapping[str, ResolvedHook] = field(default_factory=dict)
     """The definitions of its hooks by name; known only while one may begin."""
     rival: Rival | None = None
@@ -270,6 +274,12 @@ class Facts:
             return True
         tried = self.request.tried_digest
         return bool(tried) and credentials_digest(fresh) != tried
+
+    @property
+    def hook_objects(self) -> dict[tuple[str, str], str]:
+        """The names of the Pods and Workflows of its hooks by point and disk; of several the latest."""
+        ordered = sorted(self.hook_runs, key=lambda run: run.created.timestamp() if run.created else 0.0)
+        return {(run.point, run.disk): run.name for run in ordered}
 
     def with_status(self, status: ImportStatus) -> Facts:
         return replace(self, status=status)
@@ -425,14 +435,16 @@ def _with_waits(cluster: Cluster, options: Options, facts: Facts) -> Facts:
 
 
 def _with_hooks(cluster: Cluster, options: Options, facts: Facts) -> Facts:
-    """The facts with the hooks of the run; definitions only if a node waits for one."""
+    """The facts with the hooks of the run; definitions only if a pod waits for one."""
     plan, seen = facts.request.plan if facts.request else None, facts.seen
     if plan is None or not plan.hooks or seen is None:
         return facts
-    waiting = {at(plan, point) for point, _ in seen.suspended}
+    waiters = () if facts.has_ended else read_waiters(cluster, options, plan.run, seen.name)
+    waiting = {at(plan, waiter.point) for waiter in waiters}
     wanted = sorted({hook.name for hook in waiting if hook is not None})
     return replace(
         facts,
+        waiters=waiters,
         hook_runs=read_runs(cluster, options, plan.run),
         hooks={name: resolve_hook(cluster, options, name, facts.namespace) for name in wanted},
     )

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from controller.operator.observe.fields import annotations_of, mapping, rows, text
+from controller.operator.observe.fields import annotations_of, labels_of, mapping, rows, text
 from controller.operator.options import Options
+from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
+from steps.model.hook_verdict import STAGE
 from steps.model.kinds import GROUP, IMPORT_HOOK, POD, WORKFLOW, Kind, Object
 from steps.model.names import LABEL_HOOK
 from steps.model.plan import HookPlan
@@ -29,6 +31,11 @@ CREATED: Final = f"{GROUP}/created"
 SECONDS: Final = f"{GROUP}/hook-seconds"
 ON_FAILURE: Final = f"{GROUP}/hook-on-failure"
 """Annotations: when the controller created it, and the fields of its ImportHook at that time."""
+POINT: Final = f"{GROUP}/hook-point"
+DISK: Final = f"{GROUP}/hook-disk"
+"""Annotations: where it runs."""
+WORKFLOW_LABEL: Final = "workflows.argoproj.io/workflow"
+"""Label of Argo on each pod of a Workflow."""
 DEADLINE: Final = "DeadlineExceeded"
 _LONGEST: Final = 400
 _ENDED: Final = ("Succeeded", "Failed", "Error")
@@ -48,6 +55,18 @@ class HookRun:
     succeeded: bool = False
     message: str = ""
     """Its last words, why it has failed, or why it has not begun yet."""
+    point: str = ""
+    disk: str = ""
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """A pod of a Workflow that waits for its hook and runs (`steps.hook`)."""
+
+    uid: str
+    point: str
+    disk: str
+    """Empty at a point of a stage of the whole VM."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +145,28 @@ def read_runs(cluster: Cluster, options: Options, run: str) -> tuple[HookRun, ..
     )
 
 
+def read_waiters(cluster: Cluster, options: Options, run: str, workflow: str) -> tuple[Waiter, ...]:
+    """The pods of a Workflow that wait for hooks now.
+
+    Raises:
+        StepError: where the API does not answer.
+    """
+    labels = {names.LABEL_RUN: run, names.LABEL_STAGE: STAGE, WORKFLOW_LABEL: workflow}
+    found = cluster.find(POD, options.namespace, labels)
+    return tuple(_waiter(one) for one in found if _is_running(one))
+
+
+def _is_running(pod: Object) -> bool:
+    is_deleted = bool(pod["metadata"].get("deletionTimestamp"))
+    return not is_deleted and mapping(pod.get("status")).get("phase") == "Running"
+
+
+def _waiter(pod: Object) -> Waiter:
+    labels = labels_of(pod)
+    point, disk = text(labels.get(names.LABEL_POINT)), text(labels.get(names.LABEL_DISK))
+    return Waiter(str(pod["metadata"]["uid"]), point, disk)
+
+
 def _read(kind: Kind, found: Object) -> HookRun:
     notes, status = annotations_of(found), mapping(found.get("status"))
     phase = text(status.get("phase"))
@@ -139,6 +180,8 @@ def _read(kind: Kind, found: Object) -> HookRun:
         on_failure=OnHookFailure(given) if given in list(OnHookFailure) else OnHookFailure.VETO,
         ended=phase in _ENDED,
         succeeded=phase == "Succeeded",
+        point=text(notes.get(POINT)),
+        disk=text(notes.get(DISK)),
         message=_clean(_of_pod(status) if kind is POD else text(status.get("message"))),
     )
 

@@ -137,8 +137,7 @@ def test_nobody_skips_a_hook_with_resume(
         check=False,
         env={**os.environ, **ground.environment},
     )
-    assert done.returncode != 0
-    assert "verdict" in done.stderr
+    assert node(imported, "before-poweroff")["phase"] == "Running", done.stderr
     assert "it did not end within 60 s" in imported.until(FAILED).message
     assert made.simulator.vm("resumed")["power"] == "on"
 

@@ -57,7 +57,7 @@ def hook_rows(one: Import) -> list[tuple[str, str, str]]:
     seen = observe(one.workflow)
     assert seen is not None
     plan = Plan.load(one.rundir.request / PLAN)
-    return [(row.name, row.phase, row.disk) for row in rows(seen, plan.hooks, has_objects=False)]
+    return [(row.name, row.phase, row.disk) for row in rows(seen, plan.hooks)]
 
 
 def run(one: Import, **changed: Sequence[int]) -> Phase:

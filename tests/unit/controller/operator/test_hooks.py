@@ -8,19 +8,22 @@ from typing import Any, Final
 
 import pytest
 
+from steps.model import names
+from steps.model.hook_verdict import HookVerdict, verdict_for
 from steps.model.kinds import CONFIG_MAP, IMPORT_HOOK, POD, WORKFLOW, Object
 from steps.model.names import LABEL_HOOK
-from steps.model.workflow_nodes import nodes_of
 from tests.unit.builders import a_machine
 from tests.unit.controller.operator.kubelet import described
 from tests.unit.controller.operator.world import World
 from tests.unit.steps.targets.harvester.fake_cluster import Fault, KilledError
-from tests.unit.workflows.status.situations import at, found, node
-from workflows.status.packed import pack
+from tests.unit.workflows.status.situations import failed, found, node
+from workflows.hooks import point_of
+from workflows.status.nodes import disk_of
 
 ROW: Final = {"before": "poweroff", "name": "cmdb"}
 IMAGE: Final = {"image": "registry.example.com/cmdb:1", "args": ["check"]}
-MINE: Final = "default"
+UID: Final = "0a1b2c3d-0000-4000-8000-000000000001"
+OTHER_UID: Final = "0a1c2c3d-0000-4000-8000-000000000002"
 
 
 def a_world(*rows: dict[str, str], **spec: Any) -> World:
@@ -44,11 +47,28 @@ def define(world: World, name: str = "cmdb", namespace: str = "vmferry", **spec:
     )
 
 
-def waiting(point: str = "before-poweroff", disk: str | None = None, start: float = 0) -> Object:
-    supplied = {"parameters": [{"name": "verdict", "valueFrom": {"supplied": {}}}]}
-    template = "hook-of-disk" if disk else "hook"
-    more = {"templateName": template, "outputs": supplied, "startedAt": at(start)}
-    return {**node(point, "Running", disk, kind="Suspend"), **more}
+def waiting(point: str = "before-poweroff", disk: str | None = None) -> Object:
+    """The node of a pod that waits."""
+    return node(point, "Running", disk)
+
+
+def wait(world: World, point: str = "before-poweroff", disk: str = "", uid: str = UID) -> None:
+    """The pod of that node, as Argo and the kubelet show it."""
+    labels = {
+        names.LABEL_RUN: world.run,
+        names.LABEL_STAGE: "hook",
+        names.LABEL_POINT: point,
+        **({names.LABEL_DISK: disk} if disk else {}),
+        "workflows.argoproj.io/workflow": world.workflow()["metadata"]["name"],
+    }
+    metadata = {"name": f"{world.run}-hook-{uid[:4]}", "namespace": "vmferry", "uid": uid, "labels": labels}
+    status = {"phase": "Running"}
+    world.cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
+
+
+def gone(world: World, uid: str = UID) -> None:
+    """Argo has deleted the pod that waited, or it has ended."""
+    world.cluster.drop(POD, f"{world.run}-hook-{uid[:4]}", "vmferry")
 
 
 def begun(*rows: dict[str, str], nodes: tuple[Object, ...] | None = None, **spec: Any) -> World:
@@ -56,7 +76,12 @@ def begun(*rows: dict[str, str], nodes: tuple[Object, ...] | None = None, **spec
     world = a_world(*rows, **spec)
     world.look()
     world.found()
-    world.argo(found(("disk-0",)), node("admit"), *(nodes or (waiting(),)))
+    nodes = nodes or (waiting(),)
+    world.argo(found(("disk-0",)), node("admit"), *nodes)
+    for one in nodes:
+        name = one["name"].rpartition(".")[2]
+        if point_of(name) is not None and one["phase"] == "Running":
+            wait(world, name, disk_of(one) or "")
     world.look()
     return world
 
@@ -79,10 +104,15 @@ def end(pod: Object, code: int, words: str = "") -> None:
     pod["status"] = {"phase": phase, "containerStatuses": [{"state": state}]}
 
 
-def answered(world: World, point: str = "before-poweroff") -> Object:
-    nodes = nodes_of(world.workflow()["status"]).values()
-    (one,) = [one for one in nodes if one["name"].endswith(point)]
-    return dict(one)
+def answered(world: World, uid: str = UID) -> HookVerdict | None:
+    """What the pod that waits reads in its Workflow."""
+    return verdict_for(world.workflow(), uid)
+
+
+def message(world: World) -> str:
+    verdict = answered(world)
+    assert verdict is not None
+    return verdict.message
 
 
 class TestRefusal:
@@ -124,10 +154,11 @@ class TestRefusal:
         world.cluster.drop(IMPORT_HOOK, "cmdb", "vmferry")
         world.found()
         world.argo(found(("disk-0",)), node("admit"), waiting())
+        wait(world)
         world.look()
         assert pods(world) == []
-        assert answered(world)["phase"] == "Failed"
-        assert "the hook cmdb was not run: the hook cmdb does not exist" in answered(world)["message"]
+        assert answered(world) is not None
+        assert "the hook cmdb was not run: the hook cmdb does not exist" in message(world)
 
     def test_without_the_right_to_read_hooks_an_import_fails_and_does_not_hang(self) -> None:
         world = a_world()
@@ -135,14 +166,15 @@ class TestRefusal:
         world.cluster.denied.add(("get", IMPORT_HOOK))
         world.found()
         world.argo(found(("disk-0",)), node("admit"), waiting())
+        wait(world)
         world.look()
-        assert "the hook cmdb cannot be read" in answered(world)["message"]
+        assert "the hook cmdb cannot be read" in message(world)
 
     def test_an_answer_that_is_late_is_waited_for(self) -> None:
         world = begun()
         world.cluster.kinds.discard(IMPORT_HOOK)
         world.look()
-        assert answered(world)["phase"] == "Running"
+        assert answered(world) is None
 
 
 def test_a_dry_run_lists_the_hooks() -> None:
@@ -228,9 +260,8 @@ class TestEnd:
         assert world.look() == 5.0
         end(pods(world)[0], 0, "ticket 42 is open\n")
         world.look(2)
-        one = answered(world)
-        assert (one["phase"], one["message"]) == ("Succeeded", "hook cmdb succeeded: ticket 42 is open")
-        assert one["outputs"] == {"parameters": [{"name": "verdict", "value": "passed"}]}
+        assert answered(world) == HookVerdict(passed=True, message="hook cmdb succeeded: ticket 42 is open")
+        ended(world, message(world))
         (row,) = world.status.hooks
         assert (row.name, row.moment, row.stage, row.phase) == ("cmdb", "before", "poweroff", "Succeeded")
         assert row.object_name == pods(world)[0]["metadata"]["name"]
@@ -241,11 +272,17 @@ class TestEnd:
         world = begun()
         end(pods(world)[0], 3, "no\x1b[31m maintenance\nwindow")
         world.look()
-        one = answered(world)
-        assert one["phase"] == "Failed"
-        assert one["message"].startswith("hook cmdb failed: exit code 3: no\N{REPLACEMENT CHARACTER}[31m")
-        nodes = [dict(one) for one in world.workflow()["status"]["nodes"].values()]
-        world.argo(*nodes, phase="Failed")
+        verdict = answered(world)
+        assert verdict is not None
+        assert not verdict.passed
+        assert verdict.message.startswith("hook cmdb failed: exit code 3: no\N{REPLACEMENT CHARACTER}[31m")
+        gone(world)
+        world.argo(
+            found(("disk-0",)),
+            node("admit"),
+            failed("before-poweroff", 16, verdict.message),
+            phase="Failed",
+        )
         world.look()
         assert world.status.import_status == "VMMigrationFailed"
         assert (world.summary.reason, world.status.step) == ("HookFailed", "before-poweroff")
@@ -257,9 +294,11 @@ class TestEnd:
         world = begun(onFailure="continue")
         end(pods(world)[0], 1, "cannot reach the CMDB")
         world.look(2)
-        one = answered(world)
-        assert one["phase"] == "Succeeded"
-        assert "failed, but the import continues: exit code 1: cannot reach the CMDB" in one["message"]
+        verdict = answered(world)
+        assert verdict is not None
+        assert verdict.passed
+        assert "failed, but the import continues: exit code 1: cannot reach the CMDB" in verdict.message
+        ended(world, verdict.message)
         assert world.status.hooks[0].phase == "Ignored"
         assert "HookIgnored" in world.warnings()
 
@@ -267,18 +306,17 @@ class TestEnd:
         world = begun(timeoutSeconds=60)
         pods(world)[0]["status"] = {"phase": "Failed", "reason": "DeadlineExceeded"}
         world.look()
-        assert "it did not end within 60 s" in answered(world)["message"]
+        assert "it did not end within 60 s" in message(world)
 
     def test_a_pod_that_never_starts_ends_at_the_same_time(self) -> None:
         world = begun(timeoutSeconds=60)
         state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
         pods(world)[0]["status"] = {"phase": "Pending", "containerStatuses": [{"state": state}]}
         world.look(3)
-        assert answered(world)["phase"] == "Running"
+        assert answered(world) is None
         world.now += timedelta(seconds=90)
         world.look()
-        message = answered(world)["message"]
-        assert "it did not end within 60 s (ImagePullBackOff: no such image)" in message
+        assert "it did not end within 60 s (ImagePullBackOff: no such image)" in message(world)
         assert pods(world) == []
 
     def test_a_pod_that_the_api_refuses_is_a_veto(self) -> None:
@@ -286,19 +324,29 @@ class TestEnd:
         world.look()
         world.found()
         world.argo(found(("disk-0",)), node("admit"), waiting())
+        wait(world)
         world.cluster.denied.add(("create", POD))
         world.look()
-        assert answered(world)["phase"] == "Failed"
-        assert "the hook cmdb could not be started" in answered(world)["message"]
+        assert answered(world) is not None
+        assert "the hook cmdb could not be started" in message(world)
 
-    def test_argo_may_have_packed_the_nodes(self) -> None:
+    def test_the_annotation_is_removed_when_the_pod_has_read_it(self) -> None:
         world = begun()
         end(pods(world)[0], 0)
-        status = world.workflow()["status"]
-        status["compressedNodes"] = pack(status.pop("nodes"))
         world.look()
-        assert "nodes" not in world.workflow()["status"]
-        assert answered(world)["phase"] == "Succeeded"
+        assert answered(world) is not None
+        ended(world, message(world))
+        world.look()
+        assert answered(world) is None
+        assert world.status.hooks[0].phase == "Succeeded"
+
+
+def ended(world: World, words: str) -> None:
+    """The pod that waits has read its answer and ended."""
+    gone(world)
+    outputs = {"exitCode": "0", "parameters": [{"name": "verdict", "value": words}]}
+    world.argo(found(("disk-0",)), node("admit"), node("before-poweroff", outputs=outputs))
+    world.look()
 
 
 class TestInterruption:
@@ -319,9 +367,11 @@ class TestInterruption:
         (first,) = pods(world)
         end(first, 1)
         world.look()
-        world.argo(found(("disk-0",)), node("admit"), waiting(start=500))
+        gone(world)
+        world.argo(found(("disk-0",)), node("admit"), waiting())
+        wait(world, uid=OTHER_UID)
         world.look()
-        assert answered(world)["phase"] == "Running"
+        assert answered(world, OTHER_UID) is None
         assert len(pods(world)) == 2
         assert first["status"]["phase"] == "Failed", "the log of the first attempt stays"
 
@@ -333,6 +383,7 @@ class TestInterruption:
         world.argo(found(("disk-0",)), node("admit"))
         world.look()
         world.argo(found(("disk-0",)), node("admit"), waiting())
+        wait(world)
         world.look(2)
         assert pods(world) == []
 
@@ -341,7 +392,7 @@ class TestInterruption:
         world.apply(cancel=True)
         world.look(2)
         assert pods(world) == []
-        assert answered(world)["phase"] == "Running", "Argo ends it"
+        assert answered(world) is None, "Argo ends the pod that waits"
 
     def test_a_deleted_import_ends_its_hook(self) -> None:
         world = begun()
@@ -360,6 +411,7 @@ def test_a_controller_that_is_killed_at_any_request_runs_a_hook_once(answer_only
         world.look()
         world.found()
         world.argo(found(("disk-0",)), node("admit"), waiting())
+        wait(world)
         world.cluster.fault = Fault(at=len(world.cluster.calls) + at_request, answer_only=answer_only)
         was_killed = not survives(world)
         if not pods(world):
@@ -370,7 +422,9 @@ def test_a_controller_that_is_killed_at_any_request_runs_a_hook_once(answer_only
             end(pod, 0)
         was_killed = not survives(world) or was_killed
         survives(world)
-        assert answered(world)["phase"] == "Succeeded", at_request
+        verdict = answered(world)
+        assert verdict is not None, at_request
+        assert verdict.passed
         assert [one["metadata"]["name"] for one in pods(world)] == [name]
         created = [call for call in world.cluster.calls if (call.verb, call.kind) == ("create", POD)]
         assert len(created) <= 2
@@ -417,7 +471,7 @@ class TestWorkflow:
         }
         made["status"] = {"phase": "Failed", "message": "step 2 said no"}
         world.look()
-        assert answered(world)["message"].startswith("hook cmdb failed: step 2 said no")
+        assert message(world).startswith("hook cmdb failed: step 2 said no")
 
     def test_it_is_not_taken_for_a_workflow_of_the_import(self) -> None:
         world = begun(container=None, workflowTemplate={"name": "cmdb"})
@@ -432,7 +486,7 @@ class TestAfterStart:
 
     @pytest.mark.parametrize("phase", ["Running", "Succeeded"])
     def test_an_import_has_not_succeeded_before_its_last_hook(self, phase: str) -> None:
-        last = waiting("after-start") if phase == "Running" else node("after-start", kind="Suspend")
+        last = waiting("after-start") if phase == "Running" else node("after-start")
         done = [node(one, disk="disk-0") for one in ("export", "convert", "image", "serve")]
         world = begun(self.ROW, nodes=(node("poweroff"), *done, node("build"), node("start"), last))
         expected = "virtualMachineCreated" if phase == "Running" else "virtualMachineRunning"

@@ -12,7 +12,7 @@ from steps.model.plan import BootCheckPlan, HookPlan, Moment
 from tests.unit.builders import a_plan
 from tests.unit.workflows.author.rendered import CHART, Json, parse
 from workflows.author.chart import checked_files, hooked_files, hooked_names
-from workflows.author.hooked import DISK_HOOK, HOOK, VERDICT
+from workflows.author.hooked import DISK_HOOK, HOOK
 from workflows.author.installation import Installation
 from workflows.author.template import template
 from workflows.author.workflow import author
@@ -110,19 +110,22 @@ def test_a_hook_before_a_stage_holds_it_and_one_after_it_holds_all_later_ones(na
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_node_of_a_hook_is_suspended_and_needs_the_words_of_the_controller(name: str) -> None:
+def test_the_node_of_a_hook_is_a_pod_that_waits_and_sees_nothing_of_the_import(name: str) -> None:
     parts = added(name)
     for hook in (HOOK, DISK_HOOK):
-        assert parts[hook]["suspend"] == {}
-        assert "container" not in parts[hook]
-        (verdict,) = parts[hook]["outputs"]["parameters"]
-        assert verdict == {"name": VERDICT, "valueFrom": {"supplied": {}}}
+        assert parts[hook]["container"]["command"] == ["python", "-m", "steps.hook"]
+        mounted = {mount["name"] for mount in parts[hook]["container"]["volumeMounts"]}
+        assert mounted <= {"request", "tmp"}, "no scratch, no credentials, no Secret"
+        (own,) = parts[hook]["container"]["env"]
+        assert own["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
     for _, tasks in dags(parts):
         for task, row in tasks.items():
             if point_of(task) is not None:
                 asked = f"{{{{='{task}' in split(workflow.parameters.hooks, ' ')}}}}"
                 assert row["when"].split(" && ")[0] == asked
-                assert (row["template"] == DISK_HOOK) is ("arguments" in row)
+                given = {one["name"]: one["value"] for one in row["arguments"]["parameters"]}
+                assert given["point"] == task
+                assert (row["template"] == DISK_HOOK) is ("disk" in given)
 
 
 @pytest.mark.parametrize("name", NAMES)
