@@ -10,6 +10,7 @@ from steps.model.machine import Concern, Severity
 from steps.model.sectors import SECTOR, whole_sectors
 from steps.providers.ova import formats, hardware, stored
 from steps.providers.ova.appliance import Appliance
+from steps.providers.ova.bare import BarePackage
 from steps.providers.ova.envelope import MAX_PIECES, Envelope, File, System, VirtualDisk, piece_name
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import ELEMENTS, Item, ResourceType
@@ -56,6 +57,8 @@ def _package_concerns(appliance: Appliance) -> Iterator[Concern]:
             f"{appliance.refusal}: it is taken as missing, as some servers answer so for a missing file",
             "the data cannot be verified; if the package has a manifest, allow the account to read it",
         )
+    elif manifest is None and isinstance(appliance.package, BarePackage):
+        yield warn("manifest-missing", "spec.disks names no checksum", "the data cannot be verified")
     elif manifest is None and appliance.package.supports_range:
         yield warn("manifest-missing", "the package has no manifest (.mf)", "the data cannot be verified")
     elif manifest is None:

@@ -62,6 +62,7 @@ def test_a_list_of_files_is_a_vm_with_these_disks(tmp_path: Path, raws: list[Pat
     assert machine.firmware.kind == "efi"
     codes = {concern.code for concern in machine.concerns}
     assert {"cpu-assumed", "memory-assumed", "manifest-missing"} <= codes
+    assert "spec.disks names no checksum" in " ".join(concern.message for concern in machine.concerns)
     assert not [concern for concern in machine.concerns if concern.severity is Severity.BLOCK]
     for number, original in enumerate(raws):
         landed = exported(access, machine, number, tmp_path / f"out-{number}")
