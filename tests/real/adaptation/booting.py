@@ -61,8 +61,8 @@ class Vm:
         with socket.socket(socket.AF_UNIX) as channel, contextlib.suppress(OSError, ValueError):
             channel.settimeout(2)
             channel.connect(str(self.folder / "agent"))
-            channel.sendall(b'\xff{"execute": "guest-sync", "arguments": {"id": 7}}\n')
-            return bool(json.loads(channel.recv(4096).lstrip(b"\xff")).get("return") == 7)
+            channel.sendall(b'{"execute": "guest-sync", "arguments": {"id": 7}}\n')
+            return bool(json.loads(channel.recv(4096)) == {"return": 7})
         return False
 
 
