@@ -258,7 +258,7 @@ def _hypervisor(folder: Path, *, emulated: bool) -> Path:
     """A program that starts QEMU, but with a network that leads nowhere (qemu(1), -netdev user,restrict=on).
 
     virt-v2v always asks for a network, and for all processors of the computer, and has no options against it.
-    An emulated appliance gets one: with several it sometimes stops when it trims a file system.
+    An emulated appliance gets one: with two it once stopped for ever when it trimmed a file system.
     """
     chosen = os.environ.get(HV_ENV) or next(
         (found for name in QEMU if (found := shutil.which(name))), QEMU[0]
