@@ -84,8 +84,8 @@ def test_hooks_run_at_their_points_with_the_document(
     imported.until(RUNNING)
     words = sorted(row.message.partition("succeeded: ")[2] for row in imported.status.hooks)
     assert words == [
-        "after admit  hooked",
-        "after start  hooked",
+        "after admit hooked",
+        "after start hooked",
         "before export disk-0 hooked",
         "before export disk-1 hooked",
     ]
