@@ -117,6 +117,7 @@ def test_a_veto_leaves_the_vm_on_and_argo_retries_the_hook_alone(
     checked = [name for name in before if "preflight" in name or "admit" in name]
     assert checked
     assert {name: after[name] for name in checked} == {name: before[name] for name in checked}
+    eventually(lambda: (imported.workflow or {})["status"]["phase"] == "Succeeded", imported.describe, 240)
     phases = {one["phase"] for one in imported.seen().nodes}
     assert phases <= {"Succeeded", "Skipped", "Omitted"}
 
