@@ -149,6 +149,7 @@ def test_a_retry_of_what_comes_after_it_does_not_look_again(
     }
     assert len(kept) == 5
     assert {name: after[name] for name in kept} == kept
+    eventually(lambda: (imported.workflow or {})["status"]["phase"] == "Succeeded", imported.describe, 240)
     ended = imported.workflow
     assert ended
     assert {node["phase"] for node in ended["status"]["nodes"].values()} <= {
