@@ -107,8 +107,7 @@ def _failure(seen: Observed, note: str) -> Summary | None:
     if leaf is None:
         return None
     stage = STAGE_BY_NAME.get(leaf.stage)
-    is_hook = point_of(leaf.stage) is not None  # nothing but a person runs it again
-    again = not is_hook and (leaf.exit_code is None or is_retryable(leaf.exit_code))
+    again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
         return Summary(
             RETRYING, leaf.title, f"{leaf.title} failed and will be retried: {failure_message(leaf)}"

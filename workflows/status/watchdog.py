@@ -22,7 +22,6 @@ from steps.model import names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import TIME, find, keep_times, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus
-from workflows.hooks import point_of
 from workflows.stages import STAGES
 from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
@@ -127,7 +126,7 @@ def _is_busy(leaf: Leaf) -> bool:
 
 def _has_pod(leaf: Leaf) -> bool:
     """Whether a pod of this stage should be running."""
-    return _is_busy(leaf) and leaf.stage not in _GATES and point_of(leaf.stage) is None
+    return _is_busy(leaf) and leaf.stage not in _GATES
 
 
 def _unnoticed_end(busy: Iterable[Leaf], pods: Pods, now: datetime) -> str:
@@ -140,8 +139,10 @@ def _unnoticed_end(busy: Iterable[Leaf], pods: Pods, now: datetime) -> str:
 
 
 def _stage(pod: Mapping[str, Any]) -> tuple[str, str]:
+    """The stage of a pod, or the point at which it waits for a hook, and its disk."""
     labels = pod["metadata"].get("labels") or {}
-    return labels.get(names.LABEL_STAGE, ""), labels.get(names.LABEL_DISK, "")
+    stage = labels.get(names.LABEL_POINT) or labels.get(names.LABEL_STAGE, "")
+    return stage, labels.get(names.LABEL_DISK, "")
 
 
 def _ended_long_ago(pod: Mapping[str, Any], now: datetime) -> bool:

@@ -49,7 +49,6 @@ def run_hooks(facts: Facts, now: datetime) -> Iterator[Action]:
     if seen is None or plan is None or not plan.hooks:
         return
     waiters = _waiters(facts, seen)
-    yield from _end_others(facts, {object_name(one.uid) for one in waiters})
     # One with an annotation has not read it yet.
     unanswered = [one for one in waiters if verdict_for(facts.workflow, one.uid) is None]
     yield from _start(facts, seen, plan, unanswered)

@@ -120,9 +120,9 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.has_ended:
         return options.recheck_seconds
-    if hooks.is_waiting(facts) or (facts.seen.in_queue and facts.import_.spec.suspend):
-        seconds = hooks.HOOK_SECONDS if hooks.is_waiting(facts) else control.QUEUE_SECONDS
-        return min(options.recheck_seconds, seconds)
+    has_hook = hooks.is_waiting(facts)
+    if has_hook or (facts.seen.in_queue and facts.import_.spec.suspend):
+        return min(options.recheck_seconds, hooks.HOOK_SECONDS if has_hook else control.QUEUE_SECONDS)
     left = watchdog.seconds_left(facts.seen, now)
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 

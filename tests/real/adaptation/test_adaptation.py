@@ -17,12 +17,15 @@ from steps.model.guest import GUEST
 from steps.model.plan import Adapt, WhenNotAdaptable
 from steps.runtime.stop import Stop
 from tests.real.adaptation.conftest import Prepare, Run
-from tests.real.adaptation.looking import processes, wait_for
+from tests.real.adaptation.looking import processes
 from tests.real.adaptation.test_windows import a_windows, read_windows
 from tests.real.inspection.conftest import images
+from tests.real.standins.process import eventually
 
 __all__ = ["images"]
 pytestmark = pytest.mark.timeout(7200)
+PHASE_SECONDS = 900.0
+"""Until the conversion reaches a phase."""
 
 
 # --- a phony Windows, killed on the way
@@ -60,11 +63,11 @@ def test_a_phony_windows_is_converted_after_kills_in_each_phase(
 def _kill_at(run: Run, text: str) -> None:
     (run.folder / "log").write_text("")
     process = run.start("adapt")
-    wait_for(lambda: text in run.log or process.poll() is not None)
+    eventually(lambda: text in run.log or process.poll() is not None, text, PHASE_SECONDS)
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     assert text in run.log
-    wait_for(lambda: processes(run) == [], 60)
+    eventually(lambda: processes(run) == [], "the end of its programs", 60)
 
 
 def test_windows_without_its_drivers_in_virtio_win_is_refused_before_anything(
@@ -161,7 +164,8 @@ def test_a_stop_ends_everything_and_leaves_the_disk_as_it_landed(debian: Path, p
     assert run.step("inspect") == Exit.DONE, run.log
     before = run.digests()
     process = run.start("adapt")
-    wait_for(lambda: "inspecting the guest" in run.log or process.poll() is not None)
+    text = "inspecting the guest"
+    eventually(lambda: text in run.log or process.poll() is not None, text, PHASE_SECONDS)
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == Exit.STOPPED
     assert processes(run) == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.inspection.conftest import ROOT, Inspect, Inspected
+from tests.real.processes import command_lines
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -116,15 +117,11 @@ def started(images: Path, environment: dict[str, str], temporary: Path) -> subpr
 
 def qemus(temporary: Path) -> list[int]:
     """The processes of QEMU with files in that folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
-        except OSError:
-            continue
-        if b"qemu-system" in line.partition(b"\0")[0] and os.fsencode(temporary) in line:
-            found.append(int(entry.name))
-    return found
+    return [
+        pid
+        for pid, line in command_lines()
+        if b"qemu-system" in line.partition(b"\0")[0] and os.fsencode(temporary) in line
+    ]
 
 
 def socket_of(pid: int) -> Path:

@@ -234,6 +234,15 @@ def test_argo_does_not_notice_an_ended_pod(pods: list[Json] | None, *, raised: b
         assert "the pod of export disk-0 has ended" in made.message
 
 
+@pytest.mark.parametrize(("phase", "raised"), [("Failed", True), ("Running", False)])
+def test_argo_does_not_notice_the_end_of_a_pod_that_waits_for_a_hook(phase: str, *, raised: bool) -> None:
+    pod = a_pod("hook", phase=phase)
+    pod["metadata"]["labels"][names.LABEL_POINT] = "before-poweroff"
+    one = seen(found(), node("admit"), node("before-poweroff", "Running"))
+    assert needs_pods(one, later(170))
+    assert (find_alarm(one, [pod], later(170)) is not None) is raised
+
+
 def test_pods_are_needed_only_for_an_unchanged_workflow() -> None:
     assert not needs_pods(seen(*EXPORTING), later(60))
     assert not needs_pods(seen(found(), node("approve-poweroff", "Running", kind="Suspend")), later(9999))
