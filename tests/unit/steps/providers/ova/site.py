@@ -50,12 +50,12 @@ class _Pages(_Handler):
         self.close_connection = True
         if isinstance(page, Busy):
             page.answers -= 1
+            if page.answers <= 0:  # before the answer: the client may ask again as soon as it has it
+                self.pages[self.path] = page.then
             self.send_response(page.status)
             self.send_header("Retry-After", page.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
-            if page.answers <= 0:
-                self.pages[self.path] = page.then
         elif isinstance(page, str):
             self._empty(302, page)
         elif isinstance(page, int):
